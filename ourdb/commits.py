@@ -1,0 +1,554 @@
+"""How a change becomes permanent: transactions, the journal, checkpoints. For one database, or two joined ones.
+
+A commit appends the records to the record files, then one checksummed entry to the journal, then publishes the new
+locations in each store's overlay. The table on disk catches up at a checkpoint:
+
+1. fsync the record files: from here every commit's records are there without looking.
+2. Append a mark to the journal and fsync it: replay trusts the commits before the mark unverified.
+3. Write table and `.inc`, fsync. Then overwrite the deleted records with zeros, fsync the record files again.
+4. Begin the journal's next generation; the commits are forgotten.
+
+No commit runs beside a checkpoint; reads go on. While a snapshot is open checkpoints wait, so what it sees stays.
+
+Locks, in the order in which they are taken: `lock` (held for a whole transaction, by its thread), `publishing` (held
+while overlays change), `syncing` (held by the thread whose fdatasync serves all who wait behind it).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from ourdb.config import RECORD_DATA_MAX
+from ourdb.disk import Disk, boot_id
+from ourdb.errors import DatabaseClosed, DatabaseFull, DatabaseLocked, OurDBError, RecordNotFound, RecordTooLarge
+from ourdb.joining import remove_journal, write_pointers
+from ourdb.journal import DELETE, INLINED, OPERATION, POINT, SET, Journal, JournalHeader, Member, journal_path
+from ourdb.record import HEADER_SIZE, encode
+from ourdb.record_files import FILE_COUNT_MAX, POSITION_MAX
+from ourdb.store import Store
+
+__all__ = ["JOURNAL_MAX", "Commits", "Transaction"]
+
+JOURNAL_MAX: Final = 8 << 20
+"""Bytes of commits after which a checkpoint is made."""
+
+_OVERLAY_MAX: Final = 100_000
+_RECORD_BYTES_MAX: Final = 256 << 20
+_BUFFER_MAX: Final = 1 << 20
+_INLINE_MAX: Final = 4096
+
+_handles: weakref.WeakSet[Commits] = weakref.WeakSet()
+
+
+class _Stage:
+    """What an open transaction has changed in one store, not yet committed."""
+
+    __slots__ = ("buffer", "buffer_file", "buffer_position", "count", "file", "next_id", "pending", "position", "store", "zeros")
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.pending: dict[int, int] = {}
+        self.zeros: list[tuple[int, int]] = []
+        self.count = 0
+        self.next_id = store.next_id
+        self.file = self.buffer_file = store.files.end_file
+        self.position = self.buffer_position = store.files.end_position
+        self.buffer = bytearray()
+
+    def locate(self, record_id: int) -> int:
+        location = self.pending.get(record_id)
+        return self.store.locate(record_id) if location is None else location
+
+    def append(self, record: bytes) -> int:
+        """Put *record* at the end and return its location. Raises DatabaseFull."""
+        config = self.store.config
+        if self.position >= config.file_size or self.position > POSITION_MAX:
+            self._roll_over()
+        if config.keysize < 6 and self.position >= 1 << 8 * config.keysize:
+            raise DatabaseFull(
+                f"{self.store.files.path(0)}: position {self.position} does not fit a slot of {config.keysize} bytes; "
+                "nothing was written; compact the database, or move it to one with a larger record_nr_max * record_size_max"
+            )
+        location = self.file << 32 | self.position
+        self.buffer += record
+        self.position += len(record)
+        if len(self.buffer) > _BUFFER_MAX:
+            self.flush()
+        return location
+
+    def _roll_over(self) -> None:
+        config = self.store.config
+        if config.keysize < 6:
+            raise DatabaseFull(
+                f"{self.store.files.path(self.file)} has reached {self.position} bytes (file_size {config.file_size}), and "
+                f"a key size of {config.keysize} can address one record file only; nothing was written; compact the database"
+            )
+        if self.file + 1 >= FILE_COUNT_MAX:
+            raise DatabaseFull(f"{self.store.folder}: record file {self.file} is full and the last of {FILE_COUNT_MAX}")
+        self.flush()
+        self.file = self.buffer_file = self.file + 1
+        self.buffer_position = 0
+        self.position = 1
+        self.buffer += b"\0"
+
+    def flush(self) -> None:
+        """Write the buffered records to their places."""
+        if self.buffer:
+            self.store.files.write(self.buffer_file, self.buffer_position, self.buffer)
+            self.buffer_position += len(self.buffer)
+            self.buffer = bytearray()
+
+    def mark(self) -> tuple[int, int, int, int, int]:
+        return self.count, self.next_id, len(self.zeros), self.file, self.position
+
+    def return_to(self, mark: tuple[int, int, int, int, int]) -> None:
+        self.count, self.next_id, zero_count, self.file, self.position = mark
+        del self.zeros[zero_count:]
+        if (self.file, self.position) >= (self.buffer_file, self.buffer_position):
+            del self.buffer[self.position - self.buffer_position :]
+        else:
+            self.buffer = bytearray()
+            self.buffer_file, self.buffer_position = self.file, self.position
+
+
+class Transaction:
+    """The changes of one open transaction over all stores of a `Commits`. One thread uses it."""
+
+    def __init__(self, commits: Commits) -> None:
+        self.thread = threading.get_ident()
+        self.depth = 0
+        self._commits = commits
+        self._stages: dict[Store, _Stage] = {}
+        self._operations = bytearray()
+        self._inlined: list[bytes] = []
+        self._inline_max = _INLINE_MAX if commits.synchronous == "full" else -1
+        self._undo: list[tuple[_Stage, int, int | None]] = []
+        self.sets = 0
+
+    def stage(self, store: Store) -> _Stage:
+        """Return the stage of *store*, made at its first change or read."""
+        stage = self._stages.get(store)
+        if stage is None:
+            stage = self._stages[store] = _Stage(store)
+        return stage
+
+    def set(self, store: Store, record_id: object, data: object) -> int:
+        """Stage one record and return its id; see `OurDB.set` for ids and errors."""
+        if not isinstance(data, bytes):
+            data = as_bytes(data)
+        if len(data) > RECORD_DATA_MAX:
+            raise too_large(len(data))
+        stage = self.stage(store)
+        incremental = store.config.incremental_mode
+        if record_id is None:
+            if not incremental:
+                raise OurDBError("id must be provided when incremental is disabled")
+            checked, previous = stage.next_id, 0
+            if checked >= store.config.record_nr_max:
+                raise DatabaseFull(f"lookup table is full: {store.folder} holds ids 1 to {store.config.record_nr_max - 1}")
+        else:
+            checked = store.check_id(record_id)
+            previous = stage.locate(checked)
+            if incremental and not previous:
+                raise OurDBError("cannot set id for insertions when incremental mode is enabled")
+        record = encode(data, previous)
+        location = stage.append(record)
+        if record_id is None:
+            stage.next_id += 1
+        stage.count += not previous
+        self._remember(stage, checked)
+        stage.pending[checked] = location
+        kind = SET
+        if len(data) <= self._inline_max:
+            kind = INLINED
+            self._inlined.append(data)
+        crc = int.from_bytes(record[2:6], "little")
+        self._operations += OPERATION.pack(kind, self._commits.index(store), len(data), checked, crc, location, previous)
+        self.sets += 1
+        return checked
+
+    def delete(self, store: Store, record_id: object) -> None:
+        """Stage the removal of one record. Raises RecordNotFound."""
+        checked = store.check_id(record_id)
+        stage = self.stage(store)
+        location = stage.locate(checked)
+        if not location:
+            raise RecordNotFound(f"Record not found: id {checked} in {store.folder}")
+        stage.flush()
+        size = store.files.header(location).data_size
+        self._remember(stage, checked)
+        stage.pending[checked] = 0
+        stage.zeros.append((location, HEADER_SIZE + size))
+        stage.count -= 1
+        self._operations += OPERATION.pack(DELETE, self._commits.index(store), size, checked, 0, location, 0)
+
+    def locate(self, store: Store, record_id: int) -> int:
+        """Return where a record is for this transaction, and make it readable there."""
+        stage = self._stages.get(store)
+        if stage is None:
+            return store.locate(record_id)
+        location = stage.pending.get(record_id)
+        if location is None:
+            return store.locate(record_id)
+        if location:
+            stage.flush()
+        return location
+
+    def point(self, store: Store, record_id: int, location: int) -> None:
+        """Stage a slot that gets the location of an existing record, or 0."""
+        stage = self.stage(store)
+        previous = stage.locate(record_id)
+        self._remember(stage, record_id)
+        stage.pending[record_id] = location
+        stage.count += bool(location) - bool(previous)
+        self._operations += OPERATION.pack(POINT, self._commits.index(store), 0, record_id, 0, location, previous)
+
+    def _remember(self, stage: _Stage, record_id: int) -> None:
+        if self.depth > 1:
+            self._undo.append((stage, record_id, stage.pending.get(record_id)))
+
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        """Join this transaction; an exception takes back what was changed within, and goes on."""
+        stages = {stage: stage.mark() for stage in self._stages.values()}
+        undo, operations, inlined, sets = len(self._undo), len(self._operations), len(self._inlined), self.sets
+        self.depth += 1
+        try:
+            yield
+        except BaseException:
+            while len(self._undo) > undo:
+                stage, record_id, location = self._undo.pop()
+                if location is None:
+                    del stage.pending[record_id]
+                else:
+                    stage.pending[record_id] = location
+            for stage, mark in stages.items():
+                stage.return_to(mark)
+            for store in [store for store, stage in self._stages.items() if stage not in stages]:
+                del self._stages[store]
+            del self._operations[operations:]
+            del self._inlined[inlined:]
+            self.sets = sets
+            raise
+        finally:
+            self.depth -= 1
+            if self.depth == 1:
+                self._undo.clear()
+
+    def commit(self) -> None:
+        """Write everything, then the journal entry, then publish. On an error nothing is committed."""
+        count = len(self._operations) // OPERATION.size
+        if not count:
+            return
+        commits = self._commits
+        journal = commits.open_journal()
+        stages = [self._stages.get(store) for store in commits.stores]
+        for stage in stages:
+            if stage is not None:
+                stage.flush()
+        if commits.synchronous == "full" and len(self._inlined) < self.sets:
+            self._sync_records(stages)
+        next_ids = [stage.next_id if stage else store.next_id for stage, store in zip(stages, commits.stores, strict=True)]
+        next_ids.append(0)
+        frame = journal.frame(self._operations, count, (next_ids[0], next_ids[1]), b"".join(self._inlined))
+        journal.append(frame, may_use_reserve=not self.sets)
+        self._publish(stages)
+
+    def _sync_records(self, stages: list[_Stage | None]) -> None:
+        try:
+            for stage in stages:
+                if stage is not None:
+                    stage.store.files.end_file, old = stage.file, stage.store.files.end_file
+                    try:
+                        stage.store.files.sync()
+                    finally:
+                        stage.store.files.end_file = old
+        except OSError as error:
+            raise self._commits.fail(error) from error
+
+    def _publish(self, stages: list[_Stage | None]) -> None:
+        with self._commits.publishing:
+            for stage in stages:
+                if stage is None:
+                    continue
+                store = stage.store
+                self._commits.record_bytes += abs(stage.position - store.files.end_position)
+                store.files.end_file, store.files.end_position = stage.file, stage.position
+                store.next_id = stage.next_id
+                store.zeros += stage.zeros
+                if store.count is not None:
+                    store.count += stage.count
+                store.publish(stage.pending)
+
+
+def as_bytes(data: object) -> bytes:
+    """Return *data* as bytes; bytearray, memoryview and other buffers are copied. Raises TypeError."""
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    if data is not None and not isinstance(data, (str, int)):
+        try:
+            return bytes(memoryview(data))  # type: ignore[arg-type]
+        except TypeError:
+            pass
+    raise TypeError(f"data must be bytes, bytearray or memoryview, not {type(data).__name__}")
+
+
+def too_large(size: int) -> RecordTooLarge:
+    """Return the error for *size* bytes of data."""
+    return RecordTooLarge(f"{size} bytes of data, a record holds at most {RECORD_DATA_MAX}; nothing was written")
+
+
+class Commits:
+    """What commits to one store, or to two joined ones, through one journal in the first store's folder.
+
+    plain: nothing stands in the way of the short path in `OurDB.set` (no transaction, journal open, not "full").
+    """
+
+    def __init__(self, disk: Disk, store: Store, synchronous: str, timeout: float) -> None:
+        self.disk = disk
+        self.stores = [store]
+        self.synchronous = synchronous
+        self.wait = timeout or -1.0
+        self.lock = threading.RLock()
+        self.publishing = threading.Lock()
+        self.syncing = threading.Lock()
+        self.journal: Journal | None = None
+        self.transaction: Transaction | None = None
+        self.plain = False
+        self.refusal: Callable[[], OurDBError] | None = None
+        self.record_bytes = 0
+        self._appended = 0
+        self._synced = 0
+        _handles.add(self)
+
+    def index(self, store: Store) -> int:
+        """Return the member number of *store*."""
+        return 0 if self.stores[0] is store else 1
+
+    def fail(self, error: OSError) -> OurDBError:
+        """Refuse all further writes: after a failed fsync nobody knows what is on disk. Returns the error to raise."""
+        folder = self.stores[0].folder
+        self.refusal = lambda: OurDBError(
+            f"{folder}: an earlier fsync failed ({error}), so what is on disk is unknown; close and open again to go on"
+        )
+        self.plain = False
+        return self.refusal()
+
+    def acquire(self) -> None:
+        """Wait for the right to write. Raises DatabaseLocked after the timeout, or why this handle can't write."""
+        if not self.lock.acquire(True, self.wait):
+            raise DatabaseLocked(
+                f"{self.stores[0].folder}: another thread's transaction lasted longer than the timeout of {self.wait} s"
+            )
+        if self.refusal is not None:
+            self.lock.release()
+            raise self.refusal()
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        """Open a transaction, or join the one that this thread has open."""
+        self.acquire()
+        try:
+            if self.transaction is not None:
+                with self.transaction.nested():
+                    yield self.transaction
+                return
+            self.plain = False
+            transaction = self.transaction = Transaction(self)
+            transaction.depth = 1
+            try:
+                yield transaction
+                if self.refusal is not None:
+                    raise self.refusal()
+                transaction.commit()
+            finally:
+                self.transaction = None
+            self._after_commit()
+            ticket = self._appended
+        finally:
+            self.lock.release()
+        if self.synchronous == "full":
+            self._sync_up_to(ticket)
+
+    def _after_commit(self) -> None:
+        self._appended += 1
+        if self.journal is not None and self.is_checkpoint_due():
+            self.checkpoint()
+        with self.publishing:
+            self.plain = (
+                self.journal is not None
+                and self.refusal is None
+                and self.synchronous != "full"
+                and len(self.stores) == 1
+                and not self.stores[0].snapshots
+            )
+
+    def is_checkpoint_due(self) -> bool:
+        """Say whether replay after a crash, or the memory that the overlays take, would grow too much."""
+        return (
+            (self.journal is not None and self.journal.end > JOURNAL_MAX)
+            or self.record_bytes > _RECORD_BYTES_MAX
+            or len(self.stores[0].overlay) > _OVERLAY_MAX
+            or len(self.stores[-1].overlay) > _OVERLAY_MAX
+        )
+
+    def _sync_up_to(self, ticket: int) -> None:
+        """Return when commit *ticket* is durable; one thread's fdatasync serves all that appended before it."""
+        if self._synced >= ticket:
+            return
+        with self.syncing:
+            if self._synced >= ticket or self.journal is None:
+                return
+            appended = self._appended
+            try:
+                self.journal.sync()
+            except OSError as error:
+                raise self.fail(error) from error
+            self._synced = appended
+
+    def my_transaction(self) -> Transaction | None:
+        """Return the transaction that this thread has open."""
+        transaction = self.transaction
+        return transaction if transaction is not None and transaction.thread == threading.get_ident() else None
+
+    # Journal and checkpoints: called with `lock` held and no transaction open.
+
+    def open_journal(self) -> Journal:
+        """Return the journal, making it and all names that lead to it durable before the first commit."""
+        if self.journal is None:
+            first = self.stores[0]
+            journal = Journal(self.disk, journal_path(first.folder), create=True)
+            try:
+                if len(self.stores) > 1:
+                    write_pointers(self.disk, self.stores[0], self.stores[1])
+                self._prepare(journal)
+                for store in self.stores:
+                    self.disk.sync_folder(store.folder)
+            except BaseException:
+                journal.close()
+                raise
+            self.journal = journal
+        return self.journal
+
+    def _prepare(self, journal: Journal) -> None:
+        journal.read_header()
+        journal.reserve()
+        if self.synchronous == "full":
+            journal.zero_ahead()
+        journal.begin(self._header(journal), sync=True)
+
+    def _header(self, journal: Journal) -> JournalHeader:
+        members = tuple(
+            Member(store.identity.identity, store.files.end_file, store.files.end_position, store.next_id)
+            for store in self.stores
+        )
+        generation = journal.header.generation + 1 if journal.header else 1
+        salt = int.from_bytes(os.urandom(4), "little")
+        return JournalHeader(generation, salt, boot_id(), self.synchronous == "off", members)
+
+    def checkpoint(self) -> bool:
+        """Let the tables catch up and begin the next generation. Returns False where a snapshot made it wait."""
+        if self.journal is None:
+            return True
+        if any(store.snapshots for store in self.stores):
+            return False
+        try:
+            self._checkpoint(self.journal)
+        except OSError as error:
+            raise self.fail(error) from error
+        return True
+
+    def _checkpoint(self, journal: Journal) -> None:
+        if not journal.number:
+            return
+        sync = self.synchronous != "off"
+        if sync:
+            for store in self.stores:
+                store.files.sync()
+        next_ids = [store.next_id for store in self.stores] + [0]
+        journal.append(journal.frame(b"", 0, (next_ids[0], next_ids[1]), b""), may_use_reserve=True)
+        if sync:
+            journal.sync()
+        for store in self.stores:
+            store.identity.advance(running=True)
+            store.epoch += 1
+        for store in self.stores:
+            store.write_table(sync=sync)
+            store.write_zeros()
+            if sync and store.zeros:
+                store.files.sync()
+        journal.begin(self._header(journal), sync=sync)
+        for store in self.stores:
+            store.overlay = {}
+            store.zeros = []
+            store.identity.advance(running=False)
+        self.record_bytes = 0
+        self._synced = self._appended
+
+    def sync(self) -> None:
+        """Make every commit so far durable, and the tables with them unless a snapshot is open."""
+        self.acquire()
+        try:
+            if self.transaction is not None:
+                raise OurDBError("sync inside a transaction: commit it first")
+            if self.journal is None or self.checkpoint():
+                return
+            try:
+                for store in self.stores:
+                    store.files.sync()
+                self.journal.sync()
+            except OSError as error:
+                raise self.fail(error) from error
+        finally:
+            self.lock.release()
+
+    def end(self) -> None:
+        """Checkpoint durably and remove the journal, as at a clean close; a second member leaves with its pointer."""
+        if self.journal is None:
+            return
+        synchronous, self.synchronous = self.synchronous, "normal"  # a clean close is durable at every level
+        try:
+            for store in self.stores:
+                for snapshot in tuple(store.snapshots):
+                    snapshot.close()
+                store.files.cut_tail()
+                store.files.sync()
+            self._checkpoint(self.journal)
+            with self.syncing:
+                self.journal.close()
+                self.journal = None
+            self.plain = False
+            self.synchronous = synchronous
+            remove_journal(self.disk, [store.folder for store in self.stores])
+        except OSError as error:
+            raise self.fail(error) from error
+
+    def refuse(self, why: Callable[[], OurDBError]) -> None:
+        """Refuse all writes from now on with the error that *why* makes."""
+        self.refusal = why
+        self.plain = False
+
+
+def _after_fork() -> None:
+    # The child shares the parent's file offsets, locks and journal: it must not write, and its copy of a lock that
+    # another thread held would never be released.
+    for commits in tuple(_handles):
+        commits.lock = threading.RLock()
+        commits.publishing = threading.Lock()
+        commits.syncing = threading.Lock()
+        commits.transaction = None
+        folder = commits.stores[0].folder
+        commits.refuse(
+            lambda folder=folder: DatabaseClosed(  # type: ignore[misc]
+                f"{folder} was opened by the process that this one was forked from; open it again here"
+            )
+        )
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

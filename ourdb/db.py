@@ -1,0 +1,613 @@
+"""`OurDB`: the database as its users see it. The one module that knows all others.
+
+Reading the source: `record` and `location` (bytes), `lookup` and `record_files` (files), `store` (state of one
+database), `journal` (bytes of commits), `commits` (how a change becomes permanent), `recovery`, then this.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final, Literal
+from zlib import crc32
+
+from ourdb import maintenance
+from ourdb.commits import Commits
+from ourdb.config import RECORD_DATA_MAX, Config
+from ourdb.disk import DISK, Disk
+from ourdb.errors import (
+    DatabaseClosed,
+    DatabaseFull,
+    DatabaseLocked,
+    IdOutOfRange,
+    OurDBError,
+    ReadOnly,
+)
+from ourdb.folder import prepare
+from ourdb.identity import Identity, identity_path
+from ourdb.joining import Pointer
+from ourdb.journal import OPERATION, PREFIX, RESERVE, SET
+from ourdb.location import POSITION_MASK, Location, split
+from ourdb.record import HEADER, HEADER_SIZE
+from ourdb.recovery import recover
+from ourdb.shared import AbsentIdentity, Viewer
+from ourdb.store import Snapshot, Store
+
+__all__ = ["OurDB", "Synchronous", "joined", "new"]
+
+Synchronous = Literal["full", "normal", "off"]
+
+_LEVELS: Final = ("full", "normal", "off")
+
+# The hot path of `set` packs a commit of one operation in one go: the prefix behind its CRC, and the operation.
+_ONE: Final = struct.Struct("<IIIQQQ" + OPERATION.format.removeprefix("<"))
+_ONE_SIZE: Final = PREFIX.size + OPERATION.size
+assert _ONE.size == _ONE_SIZE - 4
+_pack_one: Final = _ONE.pack
+_pack_header: Final = HEADER.pack
+_unpack_header: Final = HEADER.unpack_from
+
+
+def new(
+    path: str | os.PathLike[str] = "db",
+    record_nr_max: int | None = None,
+    record_size_max: int | None = None,
+    file_size: int | None = None,
+    incremental_mode: bool | None = None,
+    reset: bool = False,
+    keysize: int | None = None,
+    synchronous: Synchronous = "normal",
+    read_only: bool = False,
+    timeout: float = 0.0,
+) -> OurDB:
+    """Open the database in folder *path*, making it if it is missing.
+
+    Options left None are those that the folder was made with, or the reference's defaults for a new one. *reset* empties
+    the database first. *synchronous* is what a finished call survives: "normal" a killed process, "full" also a power
+    cut, "off" a normal exit. *timeout*: seconds to wait for another process that writes to the folder, and, if not 0,
+    for another thread's transaction.
+
+    Raises DatabaseLocked (another process writes), UnsupportedFormat (no database, or one that can't be read),
+    OurDBError (options that contradict the folder), OSError (no permission, no folder).
+    Opening costs the same whatever the database holds; after a crash, it costs reading the journal.
+    """
+    given = {
+        name: value
+        for name, value in {
+            "record_nr_max": record_nr_max,
+            "record_size_max": record_size_max,
+            "file_size": file_size,
+            "incremental_mode": incremental_mode,
+            "keysize": keysize,
+        }.items()
+        if value is not None
+    }
+    return OurDB(os.fspath(path), given, reset=reset, synchronous=synchronous, read_only=read_only, timeout=timeout)
+
+
+def joined(db_data: OurDB, db_metadata: OurDB) -> None:
+    """Make two databases commit together: a transaction on either covers both, all or nothing.
+
+    Both must be open for writing, with the same `synchronous`. The journal lies in the second's folder; after a crash
+    either folder finds the other by its relative path. Closing one of them parts them.
+    """
+    db_data.join(db_metadata)
+
+
+class OurDB:
+    """An open database; make one with `ourdb.new`. Any method may be called from any thread."""
+
+    def __init__(
+        self,
+        path: str,
+        given: dict[str, Any],
+        *,
+        reset: bool = False,
+        synchronous: Synchronous = "normal",
+        read_only: bool = False,
+        timeout: float = 0.0,
+        disk: Disk = DISK,
+    ) -> None:
+        if synchronous not in _LEVELS:
+            raise OurDBError(f"synchronous must be one of {', '.join(_LEVELS)}, not {synchronous!r}")
+        if not isinstance(timeout, (int, float)) or not 0 <= timeout <= 1e9:
+            raise OurDBError(f"timeout must be seconds, 0 or more, not {timeout!r}")
+        if read_only and reset:
+            raise ReadOnly("a read-only handle can't reset the database")
+        Config(**given)
+        self.path = path
+        self.read_only = read_only
+        self._disk = disk
+        self._lock_fd: int | None = None
+        self._is_closed = False
+        if read_only:
+            self._open_for_reading(given)
+        else:
+            self._open_for_writing(given, reset, synchronous, timeout)
+        self.config = self._store.config
+        self.incremental_mode = self.config.incremental_mode
+
+    def _open_for_reading(self, given: dict[str, Any]) -> None:
+        config = prepare(self._disk, self.path, given, read_only=True)
+        identity = (
+            Identity(self._disk, self.path, read_only=True)
+            if self._disk.exists(identity_path(self.path))
+            else AbsentIdentity(self._disk, self.path, config)
+        )
+        self._store = Store(self._disk, self.path, identity, read_only=True)
+        self._viewer = Viewer(self._disk, self._store)
+        self._commits = Commits(self._disk, self._store, "normal", 0.0)
+        self._commits.refuse(lambda: ReadOnly(f"{self.path} was opened with read_only=True; open it without to write"))
+        try:
+            self._viewer.refresh()
+        except BaseException:
+            self._store.close()
+            raise
+
+    def _open_for_writing(
+        self, given: dict[str, Any], reset: bool, synchronous: Synchronous, timeout: float
+    ) -> None:
+        disk = self._disk
+        if not os.path.exists(self.path):
+            disk.makedirs(self.path)
+        if not os.path.isdir(self.path):
+            raise NotADirectoryError(20, "a database is a folder, this is a file", self.path)
+        self._lock_fd = _lock(disk, self.path, timeout)
+        try:
+            if reset:
+                _remove_contents(disk, self.path)
+            prepare(disk, self.path, given, read_only=False)
+            self._store = _open_store(disk, self.path)
+            try:
+                recover(disk, self._store, self._open_partner)
+            except BaseException:
+                self._store.close()
+                raise
+        except BaseException:
+            disk.close(self._lock_fd)
+            raise
+        self._commits = Commits(disk, self._store, synchronous, timeout)
+
+    def _open_partner(self, pointer: Pointer) -> tuple[Store, Any]:
+        try:
+            lock_fd = _lock(self._disk, pointer.folder, 0.0)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise OurDBError(
+                f"{self.path} was joined with {pointer.folder}, which is missing; put both folders back where they were, "
+                "relative to each other"
+            ) from error
+        try:
+            partner = _open_store(self._disk, pointer.folder)
+        except BaseException:
+            self._disk.close(lock_fd)
+            raise
+
+        def close() -> None:
+            partner.close()
+            self._disk.close(lock_fd)
+
+        if partner.identity.identity != pointer.identity:
+            close()
+            raise OurDBError(f"{self.path} was joined with another database than the one that is now in {pointer.folder}")
+        return partner, close
+
+    # Reading
+
+    def get(self, id: int) -> bytes:  # noqa: A002 - the reference's name
+        """Return a record's data. Raises RecordNotFound, IdOutOfRange, CorruptRecord.
+
+        Reads through a memory map, without a system call and without waiting for writers.
+        """
+        # Written plainly: the general way (`_locate`, `Store.read`) gives the same answers in three times the time.
+        store = self._store
+        if id.__class__ is int and self._commits.transaction is None and not self.read_only:
+            try:
+                epoch = store.epoch
+                location = store.overlay.get(id)
+                if location is None and id >= 0:
+                    table = store.table
+                    keysize = table.keysize
+                    at = id * keysize
+                    location = int.from_bytes(table.map[at : at + keysize], "big")
+                if location:
+                    position = location & POSITION_MASK
+                    mapped = store.files.maps[location >> 32]
+                    size, crc, _ = _unpack_header(mapped, position)
+                    position += HEADER_SIZE
+                    data = mapped[position : position + size]
+                    if size and epoch == store.epoch and crc32(data) == crc:
+                        return data
+            except (KeyError, ValueError, struct.error):
+                pass  # not mapped that far, or closed: the general way tells
+        return self._read(id)
+
+    def _read(self, record_id: object) -> bytes:
+        with self._while_open():
+            store = self._store
+            return store.read(store.check_id(record_id), self._locate)
+
+    def _locate(self, record_id: int) -> int:
+        if self.read_only:
+            return self._viewer.locate(self._store, record_id)
+        transaction = self._commits.my_transaction()
+        if transaction is None:
+            return self._store.locate(record_id)
+        return transaction.locate(self._store, record_id)
+
+    @contextmanager
+    def _while_open(self) -> Iterator[None]:
+        """Turn what a concurrent close leaves behind into DatabaseClosed."""
+        if self._is_closed:
+            raise self._closed_error()
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            if self._is_closed and not isinstance(error, OurDBError):
+                raise self._closed_error() from None
+            raise
+
+    def _closed_error(self) -> DatabaseClosed:
+        return DatabaseClosed(f"{self.path} is closed; open it again with ourdb.new")
+
+    def get_many(self, ids: Iterable[int]) -> list[bytes]:
+        """Return the data of several records of one committed state, in the order of *ids*. Errors as `get`."""
+        if self._commits.my_transaction() is not None:
+            return [self.get(record_id) for record_id in ids]
+        with self.snapshot() as then:
+            return [then.get(record_id) for record_id in ids]
+
+    def get_history(self, id: int, depth: int) -> list[bytes]:  # noqa: A002
+        """Return the newest *depth* versions of a record, newest first. Raises RecordNotFound, CorruptRecord."""
+        with self._while_open():
+            store = self._store
+            return store.history(store.check_id(id), depth, self._locate)
+
+    def lookup(self, id: int) -> Location:  # noqa: A002
+        """Return where a record lies; (0, 0) if there is none."""
+        with self._while_open():
+            return split(self._locate(self._store.check_id(id)))
+
+    def get_next_id(self) -> int:
+        """Return the id that the next `set` without id will give. Raises OurDBError in key-value mode, DatabaseFull."""
+        with self._while_open():
+            if not self.incremental_mode:
+                raise OurDBError("incremental mode is not enabled")
+            transaction = self._commits.my_transaction()
+            next_id = self._store.next_id if transaction is None else transaction.stage(self._store).next_id
+            if next_id >= self.config.record_nr_max:
+                raise DatabaseFull(f"lookup table is full: {self.path} holds ids 1 to {self.config.record_nr_max - 1}")
+            return next_id
+
+    def __contains__(self, id: object) -> bool:  # noqa: A002
+        with self._while_open():
+            try:
+                return bool(self._locate(self._store.check_id(id)))
+            except (TypeError, IdOutOfRange):
+                return False
+
+    def __len__(self) -> int:
+        with self._while_open():
+            if self.read_only:
+                with self.snapshot() as then:
+                    return len(then)
+            with self._commits.publishing:
+                if self._store.count is None:
+                    self._store.count = self._store.count_records()
+                count = self._store.count
+            transaction = self._commits.my_transaction()
+            return count if transaction is None else count + transaction.stage(self._store).count
+
+    def __bool__(self) -> bool:
+        return True  # an open handle is true, however many records it has
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the ids of one committed state (with this thread's open transaction), ascending."""
+        transaction = self._commits.my_transaction()
+        pending = {} if transaction is None else dict(transaction.stage(self._store).pending)
+        with self.snapshot() as then, self._while_open():
+            if not pending:
+                yield from then
+                return
+            changes = then.changes() | pending
+            for record_id, _ in self._store.items(changes):
+                yield record_id
+
+    def snapshot(self) -> Snapshot:
+        """Return one fixed state of the database, for reading, as a context manager. Costs nothing until writes follow."""
+        with self._while_open():
+            if self._is_closed:
+                raise self._closed_error()
+            if self.read_only:
+                return self._viewer.snapshot(self._store)
+            commits, store = self._commits, self._store
+            with commits.publishing:
+                commits.plain = False
+                return Snapshot(store, lambda: dict(store.overlay), lambda: None)
+
+    # Writing
+
+    def set(self, *, data: bytes | bytearray | memoryview, id: int | None = None) -> int:  # noqa: A002
+        """Store *data* (0 to 65535 bytes) as a record and return its id; as durable as `synchronous` says on return.
+
+        Incremental mode: without *id* a new record is made; with one, the existing record gets a new version.
+        Key-value mode: *id* is needed. Raises RecordTooLarge, IdOutOfRange, DatabaseFull, OurDBError (an id where none
+        may be, none where one must be), ReadOnly, DatabaseLocked, OSError (full disk); then nothing has changed.
+        """
+        commits = self._commits
+        if commits.plain and data.__class__ is bytes and commits.lock.acquire(False):
+            try:
+                record_id = self._set_plainly(id, data) if commits.plain else None  # type: ignore[arg-type]
+            finally:
+                commits.lock.release()
+            if record_id is not None:
+                return record_id
+        with self._while_open(), commits.begin() as transaction:
+            return transaction.set(self._store, id, data)
+
+    def _set_plainly(self, record_id: int | None, data: bytes) -> int | None:
+        """Commit one record, or return None, nothing changed, where the general way has to see to it.
+
+        The same as a transaction of one, written out: it takes a third of the time.
+        """
+        store, commits = self._store, self._commits
+        files, journal, config = store.files, commits.journal, store.config
+        position = files.end_position
+        size = len(data)
+        if (
+            journal is None
+            or size > RECORD_DATA_MAX
+            or position >= store.plain_limit
+            or journal.end + _ONE_SIZE + RESERVE > journal.allocated
+            or commits.is_checkpoint_due()
+        ):
+            return None
+        overlay = store.overlay
+        next_id = store.next_id
+        if record_id is None:
+            if not config.incremental_mode or next_id >= config.record_nr_max:
+                return None
+            record_id, previous = next_id, 0
+            next_id += 1
+        else:
+            if record_id.__class__ is not int or not 0 <= record_id < config.record_nr_max:
+                return None
+            found = overlay.get(record_id)
+            previous = store.table.slot(record_id) if found is None else found
+            if config.incremental_mode and not previous:
+                return None
+        location = files.end_file << 32 | position
+        crc = crc32(data)
+        record = _pack_header(size, crc, previous.to_bytes(6, "big")) + data
+        body = _pack_one(
+            _ONE_SIZE, 1, 0, journal.number + 1, next_id, 0, SET, 0, size, record_id, crc, location, previous
+        )
+        chain = crc32(body, journal.chain)
+        pwrite = self._disk.pwrite
+        if (
+            pwrite(files.fd(files.end_file), record, position) != len(record)
+            or pwrite(journal.fd, chain.to_bytes(4, "little") + body, journal.end) != _ONE_SIZE
+        ):
+            return None
+        with commits.publishing:
+            journal.end += _ONE_SIZE
+            journal.chain = chain
+            journal.number += 1
+            files.end_position = position + len(record)
+            commits.record_bytes += len(record)
+            store.next_id = next_id
+            if store.count is not None:
+                store.count += not previous
+            if commits.plain:
+                overlay[record_id] = location
+            else:  # a snapshot was taken meanwhile
+                store.publish({record_id: location})
+        return record_id
+
+    def delete(self, id: int) -> None:  # noqa: A002
+        """Remove a record and its history. Raises RecordNotFound, IdOutOfRange; durable as `set`."""
+        with self._while_open(), self._commits.begin() as transaction:
+            transaction.delete(self._store, id)
+
+    def set_many(self, items: Iterable[tuple[int | None, bytes]]) -> list[int]:
+        """Store several (id, data) in one commit and return the ids; all or nothing. Errors as `set`."""
+        with self._while_open(), self._commits.begin() as transaction:
+            store, put = self._store, transaction.set
+            return [put(store, record_id, data) for record_id, data in items]
+
+    def delete_many(self, ids: Iterable[int]) -> None:
+        """Remove several records in one commit; all or nothing. Errors as `delete`."""
+        with self._while_open(), self._commits.begin() as transaction:
+            for record_id in ids:
+                transaction.delete(self._store, record_id)
+
+    @contextmanager
+    def transaction(self) -> Iterator[OurDB]:
+        """Make all that this thread does to the database within the block one commit.
+
+        An exception rolls everything back and goes on. Nested blocks join: an exception in an inner one takes back what
+        was done in it. This thread's reads see its changes, others' do not before the commit. Other threads' writes
+        wait (`timeout`). Memory: some 130 bytes a record, besides a buffer of 1 MiB.
+        """
+        with self._while_open(), self._commits.begin():
+            yield self
+
+    def join(self, other: OurDB) -> None:
+        """Make this database and *other* commit together, see `ourdb.joined`."""
+        mine, theirs = self._commits, other._commits
+        if mine is theirs:
+            if self is other:
+                raise OurDBError(f"{self.path} can't be joined with itself")
+            return
+        if self.read_only and other.read_only:
+            other._viewer.add(self._store)
+            self._viewer = other._viewer
+            return
+        if mine.synchronous != theirs.synchronous:
+            raise OurDBError(
+                f"{self.path} is synchronous={mine.synchronous!r}, {other.path} is {theirs.synchronous!r}; "
+                "databases that are joined need the same"
+            )
+        first, second = sorted((mine, theirs), key=id)
+        first.acquire()
+        try:
+            second.acquire()
+            try:
+                if len(mine.stores) > 1 or len(theirs.stores) > 1:
+                    raise OurDBError("a database can be joined with one other only")
+                if mine.transaction is not None or theirs.transaction is not None:
+                    raise OurDBError("join inside a transaction: commit it first")
+                mine.end()
+                theirs.end()
+                mine.refuse(lambda: OurDBError(f"{self.path} was being joined; try again"))
+                theirs.stores.append(self._store)
+                self._commits = theirs
+            finally:
+                second.lock.release()
+        finally:
+            first.lock.release()
+
+    # The life of the handle
+
+    def sync(self) -> None:
+        """Make all finished calls survive a power cut. Costs some fsyncs."""
+        with self._while_open():
+            self._commits.sync()
+
+    def refresh(self) -> None:
+        """Let a read-only handle see the newest commits of the writing process. A writer always does."""
+        with self._while_open():
+            if self.read_only:
+                self._viewer.refresh()
+
+    def close(self) -> None:
+        """Make everything durable and close; what is left is as the reference would have written it.
+
+        Rolls back an open transaction of this thread's; other threads' calls end with DatabaseClosed. Closing twice
+        does nothing. In a forked child it only closes the child's copy.
+        """
+        if self._is_closed:
+            return
+        commits = self._commits
+        with commits.lock:
+            if self._is_closed:
+                return
+            try:
+                if commits.refusal is None and commits.transaction is None:
+                    commits.end()
+            finally:
+                self._is_closed = True
+                if self._store in commits.stores and len(commits.stores) > 1:
+                    commits.stores.remove(self._store)
+                    commits.plain = False
+                else:
+                    commits.refuse(self._closed_error)
+                self._store.close()
+                if self._lock_fd is not None:
+                    self._disk.close(self._lock_fd)
+
+    def destroy(self) -> None:
+        """Close, and remove the folder with all that is in it. Raises ReadOnly."""
+        if self.read_only:
+            raise ReadOnly(f"{self.path} was opened with read_only=True; open it without to destroy it")
+        self.close()
+        if os.path.isdir(self.path):
+            shutil.rmtree(self.path)
+
+    def __enter__(self) -> OurDB:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_closed", True):
+            self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._is_closed else "read-only" if self.read_only else "open"
+        mode = "incremental" if self.incremental_mode else "key-value"
+        return f"<OurDB {self.path!r} {state}, {mode}, ids below {self.config.record_nr_max}, key size {self.config.keysize}>"
+
+    # Tables
+
+    def export_data(self, path: str | os.PathLike[str]) -> None:
+        """Write the full lookup table, and `.inc` in incremental mode, to folder *path*."""
+        with self._while_open(), self.snapshot() as then:
+            maintenance.export_table(self._disk, self._store, then, os.fspath(path), sparse=False)
+
+    def export_sparse(self, path: str | os.PathLike[str]) -> None:
+        """Write the sparse form of the table (only slots in use), and `.inc`, to folder *path*."""
+        with self._while_open(), self.snapshot() as then:
+            maintenance.export_table(self._disk, self._store, then, os.fspath(path), sparse=True)
+
+    def import_data(self, path: str | os.PathLike[str]) -> None:
+        """Make the full table in folder *path* this database's, in one commit.
+
+        It must have been exported from the same records. Raises UnsupportedFormat, CorruptRecord; then nothing changed.
+        """
+        with self._while_open(), self._commits.begin() as transaction:
+            maintenance.import_table(self._disk, self._store, transaction, os.fspath(path), sparse=False)
+
+    def import_sparse(self, path: str | os.PathLike[str]) -> None:
+        """Make the sparse table in folder *path* this database's, in one commit; see `import_data`."""
+        with self._while_open(), self._commits.begin() as transaction:
+            maintenance.import_table(self._disk, self._store, transaction, os.fspath(path), sparse=True)
+
+    def check(self) -> Iterator[maintenance.Problem]:
+        """Yield every problem of one committed state: reads all records. A sound database yields nothing."""
+        with self._while_open(), self.snapshot() as then:
+            yield from maintenance.check(self._store, then)
+
+    def stats(self) -> dict[str, int | str | bool]:
+        """Return figures about the database: counts, and sizes in bytes. Reads the table, not the records."""
+        with self._while_open():
+            return maintenance.stats(self._disk, self._store, len(self), self.read_only)
+
+    def backup(self, dest: str | os.PathLike[str]) -> None:
+        """Write a copy of one committed state to the new folder *dest*, while others go on reading and writing."""
+        with self._while_open(), self.snapshot() as then:
+            maintenance.backup(self._disk, self._store, then, os.fspath(dest))
+
+
+def _open_store(disk: Disk, folder: str) -> Store:
+    identity = Identity(disk, folder, read_only=False)
+    try:
+        store = Store(disk, folder, identity, read_only=False)
+    except BaseException:
+        identity.close()
+        raise
+    identity.hold()
+    store.load()
+    return store
+
+
+def _lock(disk: Disk, folder: str, timeout: float) -> int:
+    try:
+        return disk.lock(folder, timeout)
+    except DatabaseLocked:
+        holder = "another process"
+        if disk.exists(identity_path(folder)):
+            identity = Identity(disk, folder, read_only=True)
+            holder = f"process {identity.holder}"
+            identity.close()
+        raise DatabaseLocked(
+            f"{folder} is being written by {holder}; wait for it (timeout=seconds), or open with read_only=True"
+        ) from None
+
+
+def _remove_contents(disk: Disk, folder: str) -> None:
+    """Remove what a database keeps in its folder, and nothing else; the journal first, so that it can't be replayed."""
+    for name in ("journal", "joined"):
+        if disk.exists(os.path.join(folder, name)):
+            disk.unlink(os.path.join(folder, name))
+    for name in ("lookup", "lookup_dump.db"):
+        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+    for name in disk.listdir(folder):
+        if name.endswith(".db") and name.removesuffix(".db").isdigit():
+            disk.unlink(os.path.join(folder, name))

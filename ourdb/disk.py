@@ -1,0 +1,247 @@
+"""Every call to the operating system, in one place.
+
+`ourdb` touches files only through a `Disk`, so that a test can put one in its place that records, cuts or fails the
+calls, and so that what differs between systems (pread on Windows, flock in WebAssembly) is known to this file alone.
+The functions of the hot path are the operating system's own, unwrapped: a layer of Python would cost as much as they do.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+from ourdb.errors import DatabaseLocked
+
+try:
+    import fcntl
+except ImportError:  # Windows, WebAssembly
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["DISK", "Disk", "boot_id"]
+
+_BINARY: Final = getattr(os, "O_BINARY", 0)
+_ZEROS: Final = bytes(1 << 20)
+_LOCK_RETRY_SECONDS: Final = 0.01
+
+_seek_lock = threading.Lock()
+
+
+def _pread_by_seek(fd: int, size: int, position: int) -> bytes:
+    with _seek_lock:
+        os.lseek(fd, position, os.SEEK_SET)
+        return os.read(fd, size)
+
+
+def _pwrite_by_seek(fd: int, data: bytes, position: int) -> int:
+    with _seek_lock:
+        os.lseek(fd, position, os.SEEK_SET)
+        return os.write(fd, data)
+
+
+class Disk:
+    """The operating system's files. Methods raise OSError as `os` does."""
+
+    pread = staticmethod(getattr(os, "pread", _pread_by_seek))
+    pwrite = staticmethod(getattr(os, "pwrite", _pwrite_by_seek))
+    fsync = staticmethod(os.fsync)
+    fdatasync = staticmethod(getattr(os, "fdatasync", os.fsync))
+    truncate = staticmethod(os.ftruncate)
+    close = staticmethod(os.close)
+    replace = staticmethod(os.replace)
+    unlink = staticmethod(os.unlink)
+
+    def open(self, path: str, *, create: bool = False, read_only: bool = False) -> int:
+        """Open a regular file and return its descriptor; *create* makes it if it is missing.
+
+        Refuses what is not a regular file (a FIFO would block, a symlink may lead out of the folder): OSError EINVAL.
+        """
+        flags = os.O_RDONLY if read_only else os.O_RDWR | (os.O_CREAT if create else 0)
+        # O_NONBLOCK: opening a FIFO that somebody put there returns instead of waiting.
+        flags |= _BINARY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+        fd = os.open(path, flags, 0o666)
+        if not os.path.isfile(path):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        return fd
+
+    def write_all(self, fd: int, data: bytes | bytearray | memoryview, position: int) -> None:
+        """Write all of *data* at *position*; a short write is continued."""
+        view = memoryview(data)
+        while view:
+            written = self.pwrite(fd, view, position)
+            if written == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            view = view[written:]
+            position += written
+
+    def write_zeros(self, fd: int, position: int, size: int) -> None:
+        """Write *size* zero bytes at *position*."""
+        while size > 0:
+            step = min(size, len(_ZEROS))
+            self.write_all(fd, memoryview(_ZEROS)[:step], position)
+            position += step
+            size -= step
+
+    def read_all(self, fd: int, size: int, position: int) -> bytes:
+        """Read *size* bytes at *position*, fewer only where the file ends."""
+        parts = []
+        while size > 0:
+            part = self.pread(fd, size, position)
+            if not part:
+                break
+            parts.append(part)
+            position += len(part)
+            size -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def size(self, fd: int) -> int:
+        """Return the file's size in bytes."""
+        return os.fstat(fd).st_size
+
+    def map(self, fd: int, size: int) -> mmap.mmap:
+        """Map the first *size* bytes (not 0) for reading."""
+        return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+
+    def allocate(self, fd: int, position: int, size: int) -> None:
+        """Reserve blocks, so that later writes there cannot meet a full disk where the system keeps that promise."""
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(fd, position, size)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+                    raise
+        self.write_zeros(fd, position, size)
+
+    def exists(self, path: str) -> bool:
+        """Say whether something is at *path*."""
+        return os.path.lexists(path)
+
+    def listdir(self, path: str) -> list[str]:
+        """Return the names in folder *path*, sorted."""
+        return sorted(os.listdir(path))
+
+    def makedirs(self, path: str) -> None:
+        """Make folder *path* and what is missing above it, and make their names durable."""
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(os.path.abspath(path))
+        self.makedirs(parent)
+        with suppress(FileExistsError):
+            os.mkdir(path)
+        self.sync_folder(parent)
+
+    def sync_folder(self, path: str) -> None:
+        """Make the names in folder *path* durable, where folders can be opened."""
+        if os.name == "nt":
+            return
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # some file systems have nothing to sync in a folder
+                raise
+        finally:
+            os.close(fd)
+
+    def read_file(self, path: str, size_max: int) -> bytes:
+        """Return the content of a small file; one larger than *size_max* raises OSError EFBIG."""
+        fd = self.open(path, read_only=True)
+        try:
+            if self.size(fd) > size_max:
+                raise OSError(errno.EFBIG, f"file has {self.size(fd)} bytes, expected at most {size_max}", path)
+            return self.read_all(fd, size_max, 0)
+        finally:
+            self.close(fd)
+
+    def replace_file(self, path: str, data: bytes, *, sync: bool) -> None:
+        """Put a file with *data* at *path* in one step: old or new, never between."""
+        temporary = path + ".new"
+        with suppress(FileNotFoundError):
+            self.unlink(temporary)
+        fd = self.open(temporary, create=True)
+        try:
+            self.write_all(fd, data, 0)
+            if sync:
+                self.fsync(fd)
+        finally:
+            self.close(fd)
+        self.replace(temporary, path)
+        if sync:
+            self.sync_folder(os.path.dirname(path))
+
+    def lock(self, folder: str, timeout: float) -> int:
+        """Lock *folder* for writing and return the descriptor that holds the lock; it dies with the process.
+
+        Waits up to *timeout* seconds. Raises DatabaseLocked. Where the system has no locks (WebAssembly: one process)
+        nothing is locked.
+        """
+        if os.name == "nt":
+            return self._lock_windows(folder, timeout)
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            self._wait_for_lock(fd, timeout)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _wait_for_lock(self, fd: int, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while fcntl is not None:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+            if time.monotonic() >= deadline:
+                raise DatabaseLocked
+            time.sleep(_LOCK_RETRY_SECONDS)
+
+    def _lock_windows(self, folder: str, timeout: float) -> int:
+        import msvcrt  # noqa: PLC0415 - Windows only
+
+        # Folders have no descriptors there: the last byte of a file's range is locked, which no read or write touches.
+        fd = os.open(os.path.join(folder, "lookup", ".ourdb"), os.O_RDWR | os.O_CREAT | _BINARY)
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                os.lseek(fd, 2**30, os.SEEK_SET)
+                msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+                return fd
+            except OSError:
+                if time.monotonic() >= deadline:
+                    os.close(fd)
+                    raise DatabaseLocked from None
+            time.sleep(_LOCK_RETRY_SECONDS)
+
+    @contextmanager
+    def opened(self, path: str, *, read_only: bool = True) -> Iterator[int]:
+        """Open a file for the length of a with-block."""
+        fd = self.open(path, read_only=read_only)
+        try:
+            yield fd
+        finally:
+            self.close(fd)
+
+
+DISK: Final = Disk()
+
+
+def boot_id() -> bytes:
+    """Return 16 bytes that change when the machine starts anew; zeros where the system does not tell.
+
+    With the same id, what a killed process wrote is still in the system's cache; with another it may be lost.
+    """
+    try:
+        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+            return bytes.fromhex(file.read().decode().strip().replace("-", ""))
+    except (OSError, ValueError):
+        return bytes(16)

@@ -1,0 +1,227 @@
+"""From a path to a folder that can be opened: new, ours, or written by the original.
+
+What is in the folder decides (docs/architecture.md): our `lookup/.ourdb` holds the config; without it a table's size
+and sampled slots tell it; an exported or dumped table becomes the live one. Nothing is written before all is checked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any, Final
+
+from ourdb.config import KEY_SIZES, Config
+from ourdb.disk import Disk
+from ourdb.errors import OurDBError, UnsupportedFormat
+from ourdb.identity import Identity, identity_path
+from ourdb.lookup import LookupTable, read_inc, sparse_entries, write_full
+from ourdb.record_files import RecordFiles
+
+__all__ = ["lookup_path", "prepare"]
+
+_TABLE_MAX: Final = 2**40
+_SAMPLES: Final = 64
+_DUMPS: Final = ("lookup_dump.db", "lookup_sparse", "lookup_data", "")
+"""Folders in which a saved table may lie; the first is the one that the original itself loads."""
+
+
+def lookup_path(folder: str) -> str:
+    """Return the path of the live table."""
+    return os.path.join(folder, "lookup", "data")
+
+
+def prepare(disk: Disk, folder: str, given: dict[str, Any], *, read_only: bool) -> Config:
+    """Make sure that *folder* holds a database that can be opened, and return its config.
+
+    *given* has the options that the caller named. Raises UnsupportedFormat where the folder can't be read,
+    OurDBError where *given* contradicts it, FileNotFoundError for a missing folder with *read_only*.
+    """
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise NotADirectoryError(20, "a database is a folder, this is a file", folder)
+    if read_only and not os.path.isdir(folder):
+        raise FileNotFoundError(2, "no database to open read-only", folder)
+    if disk.exists(identity_path(folder)):
+        identity = Identity(disk, folder, read_only=True)
+        identity.close()
+        config = _agreed(identity.config, given, folder)
+        _finish_creation(disk, folder, config, read_only=read_only)
+        return config
+    if disk.exists(lookup_path(folder)):
+        config = _from_table(disk, folder, given)
+    elif saved := _saved_table(disk, folder):
+        config = _import_saved(disk, folder, saved, given, read_only=read_only)
+    else:
+        return _new(disk, folder, given, read_only=read_only)
+    if not read_only:
+        Identity.create(disk, folder, config)
+    return config
+
+
+def _finish_creation(disk: Disk, folder: str, config: Config, *, read_only: bool) -> None:
+    """Make the table that a creation cut short did not get to; it comes last, before any record."""
+    if disk.exists(lookup_path(folder)):
+        return
+    first = os.path.join(folder, "0.db")
+    if read_only or (os.path.exists(first) and os.path.getsize(first) > 1):
+        raise UnsupportedFormat(f"{lookup_path(folder)} is missing; open_recovered or `python -m ourdb repair` rebuilds it")
+    _create_empty(disk, folder, config)
+
+
+def _agreed(config: Config, given: dict[str, Any], folder: str) -> Config:
+    for name, value in given.items():
+        found = getattr(config, name)
+        if name != "record_size_max" and found != value:
+            raise OurDBError(f"{folder} was made with {name}={found!r}, but {name}={value!r} was given; leave it out")
+    if "record_size_max" in given and "keysize" not in given:
+        wanted = Config(**{"record_nr_max": config.record_nr_max, **given}).keysize
+        rule = Config(record_nr_max=config.record_nr_max, record_size_max=config.record_size_max).keysize
+        if wanted != config.keysize and config.keysize == rule:
+            raise OurDBError(
+                f"{folder} was made with record_size_max={config.record_size_max!r} (key size {config.keysize}), but "
+                f"record_size_max={given['record_size_max']!r} (key size {wanted}) was given; leave it out"
+            )
+    return config
+
+
+def _from_table(disk: Disk, folder: str, given: dict[str, Any]) -> Config:
+    path = lookup_path(folder)
+    with disk.opened(path) as fd:
+        size = disk.size(fd)
+        if not 0 < size <= _TABLE_MAX:
+            raise UnsupportedFormat(f"{path} has {size} bytes; a lookup table has record_nr_max * keysize")
+        incremental = given.get("incremental_mode", disk.exists(os.path.join(folder, "lookup", ".inc")))
+        if "keysize" in given or "record_size_max" in given or "record_nr_max" in given:
+            config = Config(**{**given, "incremental_mode": incremental})
+            if config.table_size != size and "record_nr_max" not in given and size % config.keysize == 0:
+                config = Config(**{**given, "incremental_mode": incremental, "record_nr_max": size // config.keysize})
+            fitting = [keysize for keysize in KEY_SIZES if size % keysize == 0 and _plausible(disk, folder, fd, size, keysize)]
+            if config.table_size != size or (fitting and config.keysize not in fitting):
+                raise UnsupportedFormat(
+                    f"{path} has {size} bytes and reads with key size {fitting or 'none of 2, 3, 4, 6'}; the config given "
+                    f"means {config.record_nr_max} slots of {config.keysize} bytes, {config.table_size} in all"
+                )
+            return config
+        fitting = [keysize for keysize in KEY_SIZES if size % keysize == 0 and _plausible(disk, folder, fd, size, keysize)]
+    if len(fitting) != 1:
+        raise UnsupportedFormat(
+            f"{path}: {size} bytes read as slots of {fitting or 'no key size'}; "
+            "give record_nr_max and record_size_max (or keysize) as the folder was made with"
+        )
+    return Config(**{**given, "incremental_mode": incremental, "record_nr_max": size // fitting[0], "keysize": fitting[0]})
+
+
+def _plausible(disk: Disk, folder: str, fd: int, size: int, keysize: int) -> bool:
+    """Say whether the first slots in use all point at records with a right CRC, and there is one at least."""
+    raw = disk.read_all(fd, min(size, 1 << 20), 0)
+    empty = bytes(keysize)
+    slots = (raw[at : at + keysize] for at in range(0, len(raw) - keysize + 1, keysize))
+    used = [int.from_bytes(slot, "big") for slot in slots if slot != empty][:_SAMPLES]
+    return bool(used) and _all_records(disk, folder, used)
+
+
+def _all_records(disk: Disk, folder: str, locations: Iterable[int]) -> bool:
+    from zlib import crc32  # noqa: PLC0415 - only folders without an identity come here
+
+    files = RecordFiles(disk, folder, read_only=True)
+    try:
+        for location in locations:
+            header = files.header(location)
+            if location & 0xFFFFFFFF == 0 or crc32(files.data(location, header.data_size)) != header.crc:
+                return False
+    except (OurDBError, OSError):
+        return False
+    finally:
+        files.close()
+    return True
+
+
+def _saved_table(disk: Disk, folder: str) -> str | None:
+    for name in _DUMPS:
+        path = os.path.join(folder, name, "data")
+        if os.path.isfile(path):
+            return path
+    return None
+
+
+def _import_saved(disk: Disk, folder: str, saved: str, given: dict[str, Any], *, read_only: bool) -> Config:
+    if read_only:
+        raise UnsupportedFormat(f"{folder} has no lookup/ yet, only {saved}; open it once for writing, which imports that")
+    inc = read_inc(disk, os.path.dirname(saved))
+    options = {"incremental_mode": inc is not None, **given}
+    with disk.opened(saved) as fd:
+        size = disk.size(fd)
+        raw = disk.read_all(fd, size, 0)
+    is_full = "lookup_dump" not in saved and "sparse" not in saved
+    if is_full and not {"record_nr_max", "record_size_max", "keysize"} & given.keys():
+        fitting = [k for k in KEY_SIZES if size % k == 0 and _all_records(disk, folder, _used_slots(raw, k)) and any(raw)]
+        if len(fitting) != 1:
+            raise UnsupportedFormat(f"{saved}: reads as slots of {fitting or 'no key size'}; give the config")
+        options |= {"keysize": fitting[0], "record_nr_max": size // fitting[0]}
+    config = Config(**options)
+    if is_full and size == config.table_size:
+        items = list(enumerate(_slots(raw, config.keysize)))
+    else:
+        items = list(sparse_entries(raw, config.keysize))
+    items = [(record_id, location) for record_id, location in items if location]
+    _check_items(saved, items, config)
+    if not _all_records(disk, folder, [location for _, location in items[:_SAMPLES]]):
+        raise UnsupportedFormat(f"{saved}: its slots do not point at records when read with key size {config.keysize}; give the config")
+    disk.makedirs(os.path.join(folder, "lookup"))
+    if config.incremental_mode:
+        next_id = inc if inc is not None else max((record_id for record_id, _ in items), default=0) + 1
+        disk.replace_file(os.path.join(folder, "lookup", ".inc"), str(next_id).encode(), sync=True)
+    temporary = lookup_path(folder) + ".new"
+    write_full(disk, temporary, config.keysize, config.record_nr_max, items)
+    disk.replace(temporary, lookup_path(folder))
+    disk.sync_folder(os.path.join(folder, "lookup"))
+    return config
+
+
+def _slots(raw: bytes, keysize: int) -> Iterable[int]:
+    return (int.from_bytes(raw[at : at + keysize], "big") for at in range(0, len(raw), keysize))
+
+
+def _used_slots(raw: bytes, keysize: int) -> list[int]:
+    return [location for location in _slots(raw, keysize) if location][:_SAMPLES]
+
+
+def _check_items(path: str, items: list[tuple[int, int]], config: Config) -> None:
+    last = -1
+    for record_id, _ in items:
+        if not last < record_id < config.record_nr_max:
+            raise UnsupportedFormat(
+                f"{path}: id {record_id} after {last}; ids ascend and are below record_nr_max, {config.record_nr_max}"
+            )
+        last = record_id
+
+
+def _new(disk: Disk, folder: str, given: dict[str, Any], *, read_only: bool) -> Config:
+    names = set(disk.listdir(folder)) if os.path.isdir(folder) else set()
+    first = os.path.join(folder, "0.db")
+    has_records = any(name.removesuffix(".db").isdigit() and name.endswith(".db") for name in names)
+    if has_records and (len([n for n in names if n.endswith(".db")]) > 1 or os.path.getsize(first) > 1):
+        raise UnsupportedFormat(
+            f"{folder} holds record files but no lookup table; open_recovered or `python -m ourdb repair` rebuilds it"
+        )
+    if not has_records and names - {"lookup"}:
+        raise UnsupportedFormat(f"{folder} is not empty and holds no database (found {sorted(names)[0]!r})")
+    if read_only:
+        raise UnsupportedFormat(f"{folder} holds no database")
+    config = Config(**given)
+    disk.makedirs(os.path.join(folder, "lookup"))
+    Identity.create(disk, folder, config)
+    _create_empty(disk, folder, config)
+    return config
+
+
+def _create_empty(disk: Disk, folder: str, config: Config) -> None:
+    files = RecordFiles(disk, folder, read_only=False)
+    try:
+        files.create_first()
+        files.sync()
+    finally:
+        files.close()
+    if config.incremental_mode:
+        disk.replace_file(os.path.join(folder, "lookup", ".inc"), b"1", sync=True)
+    LookupTable.create(disk, lookup_path(folder), config.table_size)
+    disk.sync_folder(os.path.join(folder, "lookup"))

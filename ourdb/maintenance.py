@@ -1,0 +1,217 @@
+"""What is done to a whole database: exporting and importing tables, checking, counting, copying."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import attrs
+
+from ourdb.disk import Disk
+from ourdb.errors import CorruptRecord, OurDBError, UnsupportedFormat
+from ourdb.folder import lookup_path
+from ourdb.identity import Identity
+from ourdb.lookup import read_inc, sparse_entries, write_full, write_sparse
+from ourdb.record import HEADER_SIZE, decode_header, encode
+from ourdb.record_files import RecordFiles
+from ourdb.store import Snapshot, Store
+
+if TYPE_CHECKING:
+    from ourdb.commits import Transaction
+
+__all__ = ["Problem", "backup", "check", "export_table", "import_table", "stats"]
+
+_COPY_BYTES = 1 << 20
+
+
+@attrs.frozen
+class Problem:
+    """Something wrong on disk: in which file, at which position (bytes), for which id if one is known."""
+
+    path: str
+    position: int
+    reason: str
+    record_id: int | None = None
+
+    def __str__(self) -> str:
+        who = "" if self.record_id is None else f"id {self.record_id}: "
+        return f"{self.path}, position {self.position}: {who}{self.reason}"
+
+
+def export_table(disk: Disk, store: Store, then: Snapshot, folder: str, *, sparse: bool) -> None:
+    """Write the table of *then* to *folder*/data, and the next id to `.inc` in incremental mode."""
+    disk.makedirs(folder)
+    path = os.path.join(folder, "data")
+    if os.path.realpath(path) == os.path.realpath(store.table.path):
+        raise OurDBError(f"{path} is the live table; export to another folder")
+    config = store.config
+    if sparse:
+        write_sparse(disk, path, config.keysize, then.items())
+    else:
+        write_full(disk, path, config.keysize, config.record_nr_max, then.items())
+    if config.incremental_mode:
+        disk.replace_file(os.path.join(folder, ".inc"), str(store.next_id).encode(), sync=True)
+
+
+def import_table(disk: Disk, store: Store, transaction: Transaction, folder: str, *, sparse: bool) -> None:
+    """Stage the changes that make the table in *folder* the live one."""
+    path = os.path.join(folder, "data")
+    config = store.config
+    with disk.opened(path) as fd:
+        raw = disk.read_all(fd, disk.size(fd), 0)
+    if sparse:
+        entries = dict(sparse_entries(raw, config.keysize))
+    else:
+        if len(raw) != config.table_size:
+            raise UnsupportedFormat(
+                f"{path} has {len(raw)} bytes, expected {config.table_size} ({config.record_nr_max} slots of {config.keysize})"
+            )
+        empty = bytes(config.keysize)
+        slots = (raw[at : at + config.keysize] for at in range(0, len(raw), config.keysize))
+        entries = {i: int.from_bytes(slot, "big") for i, slot in enumerate(slots) if slot != empty}
+    inc = read_inc(disk, folder)
+    for record_id, location in entries.items():
+        if record_id >= config.record_nr_max:
+            raise UnsupportedFormat(f"{path}: id {record_id} is not below record_nr_max, {config.record_nr_max}")
+        store.record(location)
+    stage = transaction.stage(store)
+    current = {record_id: location for record_id, location in store.items(store.overlay | stage.pending)}
+    for record_id in current.keys() - entries.keys():
+        transaction.point(store, record_id, 0)
+    for record_id, location in entries.items():
+        if current.get(record_id) != location:
+            transaction.point(store, record_id, location)
+    if config.incremental_mode:
+        highest = max(entries, default=0)
+        stage.next_id = max(inc or 1, highest + 1)
+        if not len(entries.keys() ^ current.keys()) and entries:
+            some_id = next(iter(entries))  # a commit needs an operation to carry the next id
+            transaction.point(store, some_id, entries[some_id])
+
+
+def check(store: Store, then: Snapshot) -> Iterator[Problem]:
+    """Yield what is wrong in the state *then*: slots, CRCs, histories, and the layout of the record files."""
+    files = store.files
+    starts: dict[int, set[int]] = {}
+    for record_id, location in then.items():
+        yield from _check_history(store, record_id, location, starts)
+    for number in range(files.end_file + 1):
+        yield from _check_layout(store, number, starts.get(number, set()))
+
+
+def _check_history(store: Store, record_id: int, location: int, starts: dict[int, set[int]]) -> Iterator[Problem]:
+    newest = True
+    while location:
+        number, position = location >> 32, location & 0xFFFFFFFF
+        seen = starts.setdefault(number, set())
+        if position in seen:
+            reason = "the slot points at a record of another id" if newest else "two histories share a record"
+            yield Problem(files_path(store, number), position, reason, record_id)
+            return
+        seen.add(position)
+        end = store.files.end_file, store.files.end_position
+        if position == 0 or (number, position) >= end:
+            yield Problem(files_path(store, number), position, f"the location is outside the records (end {end})", record_id)
+            return
+        try:
+            store.record(location)
+            previous = store.files.header(location).previous if location not in store.inlined else 0
+        except CorruptRecord as error:
+            yield Problem(error.path, error.position, error.reason, record_id)
+            return
+        if previous >= location:
+            yield Problem(files_path(store, number), position, f"previous location {previous:#x} is not before it", record_id)
+            return
+        location, newest = previous, False
+
+
+def files_path(store: Store, number: int) -> str:
+    """Return the path of a record file."""
+    return store.files.path(number)
+
+
+def _check_layout(store: Store, number: int, starts: set[int]) -> Iterator[Problem]:
+    """Walk one record file from record to record: every reachable one must begin where another ends."""
+    files = store.files
+    path = files.path(number)
+    size = files.end_position if number == files.end_file else files.size(number)
+    if not size and not files.size(number):
+        if number < files.end_file or starts:
+            yield Problem(path, 0, "the record file is missing or empty")
+        return
+    position = 1
+    missed = set(starts)
+    while position < size:
+        missed.discard(position)
+        if position + HEADER_SIZE > size:
+            yield Problem(path, position, f"torn tail: {size - position} bytes behind the last whole record")
+            break
+        header = decode_header(files.raw(number, position, HEADER_SIZE))
+        following = position + HEADER_SIZE + header.data_size
+        if following > size:
+            yield Problem(path, position, f"torn tail: a record of {header.data_size} bytes reaches past the end, {size}")
+            break
+        position = following
+    if position == size:
+        for position in sorted(missed)[:1]:
+            if not _is_inside_zeros(store, number, position):
+                yield Problem(path, position, "a slot or history points into the middle of a record")
+
+
+def _is_inside_zeros(store: Store, number: int, position: int) -> bool:
+    # A run of zeros left by deletes reads as empty records of 12 bytes; what follows it may be out of step.
+    return store.files.raw(number, max(1, position - 1), 1) == b"\0"
+
+
+def stats(disk: Disk, store: Store, records: int, read_only: bool) -> dict[str, int | str | bool]:
+    """Return figures about the database."""
+    numbers = store.files.numbers()
+    table = os.stat(store.table.path)
+    journal = os.path.join(store.folder, "journal")
+    return {
+        "path": store.folder,
+        "records": records,
+        "next_id": store.next_id,
+        "incremental_mode": store.config.incremental_mode,
+        "record_nr_max": store.config.record_nr_max,
+        "record_size_max": store.config.record_size_max,
+        "file_size": store.config.file_size,
+        "keysize": store.config.keysize,
+        "record_files": len(numbers),
+        "record_bytes": sum(os.path.getsize(store.files.path(number)) for number in numbers),
+        "table_bytes": table.st_size,
+        "table_bytes_allocated": getattr(table, "st_blocks", 0) * 512 or table.st_size,
+        "journal_bytes": os.path.getsize(journal) if disk.exists(journal) else 0,
+        "read_only": read_only,
+    }
+
+
+def backup(disk: Disk, store: Store, then: Snapshot, dest: str) -> None:
+    """Copy the state *then* to the new folder *dest*: the record files up to their ends, and its table."""
+    if disk.exists(dest) and (not os.path.isdir(dest) or os.listdir(dest)):
+        raise FileExistsError(17, "the backup's folder exists and is not empty", dest)
+    ends = [(number, store.files.size(number)) for number in store.files.numbers() if number <= store.files.end_file]
+    items = list(then.items())
+    disk.makedirs(os.path.join(dest, "lookup"))
+    try:
+        copy = RecordFiles(disk, dest, read_only=False)
+        try:
+            for number, size in ends:
+                end = store.files.end_position if number == store.files.end_file else size
+                for at in range(0, end, _COPY_BYTES):
+                    copy.write(number, at, store.files.raw(number, at, min(_COPY_BYTES, end - at)))
+            for location, data in store.inlined.items():
+                copy.write(location >> 32, location & 0xFFFFFFFF, encode(data, 0))
+            copy.sync()
+        finally:
+            copy.close()
+        config = store.config
+        if config.incremental_mode:
+            disk.replace_file(os.path.join(dest, "lookup", ".inc"), str(store.next_id).encode(), sync=True)
+        write_full(disk, lookup_path(dest), config.keysize, config.record_nr_max, items)
+        Identity.create(disk, dest, config)
+    except BaseException:
+        shutil.rmtree(dest, ignore_errors=True)
+        raise

@@ -1,0 +1,177 @@
+"""Opening after a crash: the journal's commits are brought back, and what was not committed is cut off.
+
+Replay goes through the commits of the journal's generation in order, and stops at the first that isn't whole. Commits
+before a checkpoint's mark are taken as they are: their records are durable, and deleted ones may be zeros already. For
+those after it the records are looked at: size and CRC, or, within the same boot of the machine, size only, since a
+killed process leaves the system's cache intact. Where a record is missing, replay stops: what came before is a prefix
+of the commits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+from zlib import crc32
+
+from ourdb.commits import Commits
+from ourdb.disk import Disk, boot_id
+from ourdb.errors import CorruptRecord, OurDBError
+from ourdb.joining import Pointer, pointer_path, read_pointer
+from ourdb.journal import DELETE, INLINED, POINT, PREFIX, Commit, Journal, JournalHeader, Operation, journal_path
+from ourdb.record import HEADER_SIZE
+from ourdb.store import Store
+
+__all__ = ["members_of", "recover", "replay"]
+
+_NO_BOOT_ID: Final = bytes(16)
+
+
+def recover(disk: Disk, store: Store, open_partner: Callable[[Pointer], tuple[Store, Callable[[], None]]]) -> None:
+    """Leave the database of *store*, and one it was joined with, as after a clean close.
+
+    *open_partner* opens and locks the database that a pointer names, and returns it and what closes it again.
+    """
+    pointer = read_pointer(disk, store.folder)
+    folder = pointer.folder if pointer is not None and pointer.has_journal else store.folder
+    if disk.exists(journal_path(folder)):
+        if pointer is None:
+            _recover_group(disk, [store], store)
+        else:
+            partner, close = open_partner(pointer)
+            try:
+                _recover_group(disk, [partner, store] if pointer.has_journal else [store, partner], store)
+            finally:
+                close()
+    if pointer is not None:
+        with suppress(FileNotFoundError):
+            disk.unlink(pointer_path(store.folder))
+        disk.sync_folder(store.folder)
+
+
+def _recover_group(disk: Disk, stores: list[Store], asked_for: Store) -> None:
+    journal = Journal(disk, journal_path(stores[0].folder))
+    try:
+        header = journal.read_header()
+        if header is not None and len(header.members) == 1 and asked_for is not stores[0]:
+            journal.close()  # a pointer was made, but the two did not commit together yet
+            return
+        members = members_of(header, stores)
+        if header is not None and None in members:
+            raise OurDBError(
+                f"{journal.path} has commits over two databases, and the other one is missing; "
+                "put both folders back where they were, relative to each other"
+            )
+        replay(journal, members, restore=True)
+    except BaseException:
+        journal.close()
+        raise
+    commits = Commits(disk, stores[0], "normal", 0.0)
+    commits.stores = [member for member in members if member is not None] or stores[:1]
+    commits.journal = journal
+    commits.end()
+
+
+def members_of(header: JournalHeader | None, stores: list[Store]) -> list[Store | None]:
+    """Return the store of each member of a journal, None where it is not among *stores*."""
+    by_identity = {store.identity.identity: store for store in stores}
+    return [by_identity.get(member.identity) for member in header.members] if header else []
+
+
+def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> None:
+    """Bring *stores*, which are as the last checkpoint left them, to the journal's last commit.
+
+    A member whose store is None is passed over. With *restore* inlined records are written to their places, else they
+    are kept in memory, and the disk is not touched. Raises CorruptRecord for a damaged journal, OurDBError where only
+    `repair` may go on.
+    """
+    header = journal.header
+    if header is None:
+        _refuse_lost_header(journal)
+        return
+    boot = boot_id()
+    same_boot = header.boot_id == boot != _NO_BOOT_ID
+    if header.unsynced and not same_boot:
+        raise OurDBError(
+            f'{journal.path}: written with synchronous="off" before the machine started anew, so what of it reached the '
+            "disk is unknown; `python -m ourdb repair` keeps what is whole"
+        )
+    mark_end = max((commit.end for commit in journal.commits() if not commit.operations), default=0)
+    if journal.has_damaged_slot and not mark_end:
+        raise CorruptRecord(journal.path, 0, "a journal header is damaged; `python -m ourdb repair` keeps what is whole")
+    _start(header, stores)
+    for number, commit in enumerate(journal.commits(), 1):
+        is_marked = commit.end <= mark_end
+        if not is_marked and not _is_whole(commit, stores, same_boot=same_boot):
+            break
+        _apply(commit, stores, restore_inlined=restore, is_marked=is_marked)
+        journal.restart_at(commit.end, commit.crc, number)
+
+
+def _refuse_lost_header(journal: Journal) -> None:
+    # The header is durable before the first commit is written: without one there are no commits, or it was damaged.
+    if any(journal.first_bytes(PREFIX.size)):
+        raise CorruptRecord(journal.path, 0, "both journal headers are damaged; `python -m ourdb repair` keeps what is whole")
+
+
+def _start(header: JournalHeader, stores: list[Store | None]) -> None:
+    for member, store in zip(header.members, stores, strict=False):
+        if store is None:
+            continue
+        if store.identity.identity != member.identity:
+            raise OurDBError(f"the journal belongs to another database than {store.folder}; it was moved or mixed up")
+        store.overlay, store.zeros, store.inlined = {}, [], {}
+        store.files.end_file, store.files.end_position = member.end_file, member.end_position
+        store.next_id = member.next_id
+        store.count = None
+
+
+def _is_whole(commit: Commit, stores: list[Store | None], *, same_boot: bool) -> bool:
+    """Say whether the records of *commit* are there."""
+    for operation in commit.operations:
+        store = stores[operation.member] if operation.member < len(stores) else None
+        if store is None or operation.kind in (DELETE, INLINED, POINT):
+            continue
+        if not _has_record(store, operation, same_boot=same_boot):
+            return False
+    return True
+
+
+def _has_record(store: Store, operation: Operation, *, same_boot: bool) -> bool:
+    file_number, position = operation.location >> 32, operation.location & 0xFFFFFFFF
+    if same_boot:
+        return store.files.size(file_number) >= position + HEADER_SIZE + operation.data_size
+    try:
+        header = store.files.header(operation.location)
+        if header != (operation.data_size, operation.crc, operation.previous):
+            return False
+        return crc32(store.files.data(operation.location, operation.data_size)) == operation.crc
+    except CorruptRecord:
+        return False
+
+
+def _apply(commit: Commit, stores: list[Store | None], *, restore_inlined: bool, is_marked: bool) -> None:
+    inlined = iter(commit.inlined)
+    for operation in commit.operations:
+        data = next(inlined) if operation.kind == INLINED else None
+        store = stores[operation.member] if operation.member < len(stores) else None
+        if store is None:
+            continue
+        if operation.kind == DELETE:
+            store.overlay[operation.record_id] = 0
+            store.zeros.append((operation.location, HEADER_SIZE + operation.data_size))
+            continue
+        if operation.kind == POINT:
+            store.overlay[operation.record_id] = operation.location
+            continue
+        if data is not None and not is_marked:
+            if restore_inlined:
+                store.restore_record(operation.location, data, operation.previous)
+            else:
+                store.inlined[operation.location] = data
+        store.overlay[operation.record_id] = operation.location
+        store.files.end_file = operation.location >> 32
+        store.files.end_position = (operation.location & 0xFFFFFFFF) + HEADER_SIZE + operation.data_size
+    for store, next_id in zip(stores, commit.next_ids, strict=False):
+        if store is not None and commit.operations:
+            store.next_id = next_id

@@ -1,0 +1,153 @@
+"""Reading beside a writer in another process: what a read-only handle sees, and how it moves on.
+
+A read-only handle holds no lock and writes nothing. Its overlay is the journal replayed in memory. While the epoch in
+`lookup/.ourdb` stays the same, the table stays as it is, so overlay and table together are one committed state. When
+the epoch has moved (a checkpoint started or ended), the handle replays anew before it answers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from ourdb.config import Config
+from ourdb.disk import Disk
+from ourdb.errors import OurDBError, SnapshotOvertaken
+from ourdb.identity import Identity, identity_path
+from ourdb.joining import read_pointer
+from ourdb.journal import Journal, journal_path
+from ourdb.recovery import members_of, replay
+from ourdb.store import Snapshot, Store
+
+__all__ = ["AbsentIdentity", "SharedSnapshot", "Viewer"]
+
+_TRIES: Final = 1000
+
+
+class AbsentIdentity(Identity):
+    """Stands for the missing `lookup/.ourdb` of a folder that only the original has written."""
+
+    def __init__(self, disk: Disk, folder: str, config: Config) -> None:
+        self._disk = disk
+        self.path = identity_path(folder)
+        self.config = config
+        self.identity = bytes(16)
+
+    @property
+    def epoch(self) -> bytes:
+        """Changes once: when a writer makes the file."""
+        return b"present" if self._disk.exists(self.path) else b""
+
+    @property
+    def holder(self) -> int:
+        """Nobody holds what has no identity."""
+        return 0
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class Viewer:
+    """What one read-only database, or two joined ones, see: one committed state at a time."""
+
+    def __init__(self, disk: Disk, store: Store) -> None:
+        self._disk = disk
+        self.stores = [store]
+        self._lock = threading.RLock()
+        self._epochs: list[bytes] = []
+
+    def add(self, store: Store) -> None:
+        """View another database together with this one."""
+        with self._lock:
+            if store not in self.stores:
+                self.stores.append(store)
+                self.refresh()
+
+    def _current(self) -> list[bytes]:
+        return [store.identity.epoch for store in self.stores]
+
+    def refresh(self) -> None:
+        """Move on to the newest committed state."""
+        with self._lock:
+            for _ in range(_TRIES):
+                epochs = self._current()
+                if b"present" in epochs:
+                    raise OurDBError(f"{self.stores[0].folder}: a writer has taken over the folder; open it again to read")
+                # A checkpoint may take the journal away, or write it anew, under our eyes: then the epoch has moved.
+                problem: OurDBError | None = None
+                try:
+                    self._replay()
+                except OurDBError as error:
+                    problem = error
+                except FileNotFoundError:
+                    continue
+                if epochs == self._current():
+                    if problem is not None:
+                        raise problem
+                    self._epochs = epochs
+                    for store in self.stores:
+                        store.epoch += 1
+                    return
+            raise OurDBError(f"{self.stores[0].folder}: the writer checkpoints faster than this process can read; try again")
+
+    def _replay(self) -> None:
+        for store in self.stores:
+            store.load()
+        folders = {self._journal_folder(store) for store in self.stores}
+        for folder in folders:
+            with suppress(FileNotFoundError):
+                journal = Journal(self._disk, journal_path(folder), read_only=True)
+                try:
+                    members = members_of(journal.read_header(), self.stores)
+                    if members or journal.header is None:
+                        replay(journal, members, restore=False)
+                finally:
+                    journal.close()
+
+    def _journal_folder(self, store: Store) -> str:
+        pointer = read_pointer(self._disk, store.folder)
+        return pointer.folder if pointer is not None and pointer.has_journal else store.folder
+
+    def locate(self, store: Store, record_id: int) -> int:
+        """Return a record's location in the state on view, moving on if the writer has."""
+        with self._lock:
+            while True:
+                if self._current() != self._epochs:
+                    self.refresh()
+                location = store.locate(record_id)
+                if self._current() == self._epochs:
+                    return location
+
+    def snapshot(self, store: Store) -> SharedSnapshot:
+        """Hold the state on view for as long as the writer leaves it in place."""
+        with self._lock:
+            if self._current() != self._epochs:
+                self.refresh()
+            return SharedSnapshot(store, store.overlay, self._current, self._epochs)
+
+
+class SharedSnapshot(Snapshot):
+    """A snapshot of another process's database: it can't hold the writer back, so it may be overtaken."""
+
+    def __init__(
+        self, store: Store, overlay: dict[int, int], current: Callable[[], list[bytes]], epochs: list[bytes]
+    ) -> None:
+        super().__init__(store, lambda: overlay, lambda: None)
+        self._overlay = overlay
+        self._current = current
+        self._epochs = epochs
+
+    def _check(self) -> None:
+        super()._check()
+        if self._current() != self._epochs:
+            raise SnapshotOvertaken(f"{self._store.folder}: the writer has gone on; take a new snapshot")
+
+    def locate(self, record_id: int) -> int:
+        """Return where the record was. Raises SnapshotOvertaken."""
+        location = self._overlay.get(record_id)
+        if location is None:
+            location = self._store.table.slot(record_id)
+        self._check()
+        return location

@@ -1,0 +1,283 @@
+"""One database's state: its table, its record files, and the overlay of what the table has not caught up with.
+
+A store reads; what may be written, and when, `ourdb.commits` decides.
+
+Where a record is: the overlay (id -> location, 0 = deleted) if the id is in it, else the table's slot. Only a
+checkpoint changes slots, and only those of ids in the overlay; it replaces the overlay when all are written. `epoch`
+counts the starts of checkpoints, so a reader that found no overlay entry and then read a slot knows from an unchanged
+epoch that the slot was not being written meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator
+from zlib import crc32
+
+from ourdb.disk import Disk
+from ourdb.errors import CorruptRecord, IdOutOfRange, OurDBError, RecordNotFound
+from ourdb.folder import lookup_path
+from ourdb.identity import Identity
+from ourdb.lookup import LookupTable, read_inc
+from ourdb.record import encode
+from ourdb.record_files import RecordFiles
+
+__all__ = ["Snapshot", "Store"]
+
+
+class Store:
+    """The open files and the state in memory of the database in *folder*."""
+
+    def __init__(self, disk: Disk, folder: str, identity: Identity, *, read_only: bool) -> None:
+        self.disk = disk
+        self.folder = folder
+        self.identity = identity
+        self.config = config = identity.config
+        self.table = LookupTable(
+            disk, lookup_path(folder), config.keysize, config.record_nr_max, read_only=read_only
+        )
+        self.files = RecordFiles(disk, folder, read_only=read_only)
+        self.plain_limit = min(config.file_size, 1 << 8 * min(config.keysize, 4))
+        """Position from which on an append needs a new file, or has no room."""
+        self.overlay: dict[int, int] = {}
+        self.epoch = 0
+        self.zeros: list[tuple[int, int]] = []
+        """Locations and sizes of deleted records, to be overwritten by the next checkpoint."""
+        self.next_id = 0
+        self.count: int | None = None
+        """How many records there are; None until somebody asks."""
+        self.snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
+        self.inlined: dict[int, bytes] = {}
+        """Records that only the journal has (read-only handles after a power cut), by location."""
+
+    def load(self) -> None:
+        """Take the state that the last checkpoint left on disk."""
+        self.files.find_end()
+        self.overlay = {}
+        self.zeros = []
+        self.count = None
+        if self.config.incremental_mode:
+            next_id = read_inc(self.disk, os.path.dirname(self.table.path))
+            if next_id is None:
+                next_id = max((record_id for record_id, _ in self.table.items()), default=0) + 1
+            self.next_id = max(1, min(next_id, self.config.record_nr_max))
+
+    def check_id(self, record_id: object) -> int:
+        """Return *record_id* if it is an id of this database. Raises TypeError, IdOutOfRange."""
+        if record_id.__class__ is not int:
+            if isinstance(record_id, bool) or not hasattr(record_id, "__index__"):
+                raise TypeError(f"an id is a whole number, not {record_id!r}")
+            record_id = record_id.__index__()
+        if not 0 <= record_id < self.config.record_nr_max:  # type: ignore[operator]
+            raise IdOutOfRange(f"Index out of bounds: id {record_id} is not from 0 to {self.config.record_nr_max - 1}")
+        return record_id  # type: ignore[return-value]
+
+    def locate(self, record_id: int) -> int:
+        """Return the committed location of a record, 0 if there is none."""
+        while True:
+            epoch = self.epoch
+            location = self.overlay.get(record_id)
+            if location is None:
+                location = self.table.slot(record_id)
+            if epoch == self.epoch:
+                return location
+
+    def read(self, record_id: int, locate: Callable[[int], int]) -> bytes:
+        """Return the data of the record that *locate* finds. Raises RecordNotFound, CorruptRecord.
+
+        A checkpoint may overwrite a deleted record with zeros between finding and reading it, and zeros are also a
+        valid empty record: what looks wrong or empty is believed only if the record is still where it was.
+        """
+        while True:
+            epoch = self.epoch
+            location = locate(record_id)
+            if not location:
+                raise RecordNotFound(f"Record not found: id {record_id} in {self.folder}")
+            problem: CorruptRecord | None = None
+            try:
+                data, is_certain = self.record(location)
+                if is_certain:
+                    return data
+            except CorruptRecord as error:
+                problem = error
+            if locate(record_id) == location and epoch == self.epoch:
+                if problem is not None:
+                    raise problem
+                return data
+
+    def record(self, location: int) -> tuple[bytes, bool]:
+        """Return the data at *location*, and whether it can't be a record that was overwritten with zeros."""
+        inlined = self.inlined.get(location)
+        if inlined is not None:
+            return inlined, True
+        header = self.files.header(location)
+        data = self.files.data(location, header.data_size)
+        found = crc32(data)
+        if found != header.crc:
+            raise self.files.corrupt(
+                location,
+                f"CRC mismatch: data corruption detected (header says {header.crc:08x}, the {len(data)} bytes of data "
+                f"give {found:08x}); get_history may have an older version, `python -m ourdb check` finds all",
+            )
+        return data, bool(header.data_size or header.previous)
+
+    def history(self, record_id: int, depth: int, locate: Callable[[int], int]) -> list[bytes]:
+        """Return the newest *depth* versions, newest first. Raises RecordNotFound, CorruptRecord."""
+        location = locate(record_id)
+        if not location:
+            raise RecordNotFound(f"Record not found: id {record_id} in {self.folder}")
+        if depth <= 0:
+            return []
+        versions = [self.read(record_id, locate)]
+        while len(versions) < depth:
+            previous = self.files.header(location).previous if location not in self.inlined else 0
+            if not previous:
+                break
+            if previous >= location:
+                # A chain only leads back; one that does not would never end.
+                raise self.files.corrupt(location, f"previous location {previous:#x} is not before the record itself")
+            location = previous
+            versions.append(self.record(location)[0])
+        return versions
+
+    def items(self, changes: dict[int, int], start: int = 0) -> Iterator[tuple[int, int]]:
+        """Yield (id, location) from id *start*, ascending: the table's, with *changes* laid over it."""
+        changed = iter(sorted(record_id for record_id in changes if record_id >= start))
+        upcoming = next(changed, None)
+        for record_id, location in self.table.items():
+            if record_id < start:
+                continue
+            while upcoming is not None and upcoming < record_id:
+                if changes[upcoming]:
+                    yield upcoming, changes[upcoming]
+                upcoming = next(changed, None)
+            if upcoming == record_id:
+                location = changes[record_id]  # noqa: PLW2901 - the change replaces the slot
+                upcoming = next(changed, None)
+            if location:
+                yield record_id, location
+        while upcoming is not None:
+            if changes[upcoming]:
+                yield upcoming, changes[upcoming]
+            upcoming = next(changed, None)
+
+    def count_records(self) -> int:
+        """Return how many records there are, from the table and the overlay."""
+        count = self.table.count()
+        for record_id, location in self.overlay.items():
+            count += bool(location) - bool(self.table.slot(record_id))
+        return count
+
+    def restore_record(self, location: int, data: bytes, previous: int) -> None:
+        """Write a record from the journal to its place again."""
+        self.files.write(location >> 32, location & 0xFFFFFFFF, encode(data, previous))
+
+    def publish(self, pending: dict[int, int]) -> None:
+        """Make *pending* (id -> location) the committed state; snapshots keep what it replaces."""
+        for snapshot in tuple(self.snapshots):
+            for record_id in pending:
+                snapshot.keep(record_id, self.locate(record_id))
+        if self.overlay:
+            self.overlay.update(pending)
+        else:
+            self.overlay = pending  # a huge commit is not held twice
+
+    def write_table(self, *, sync: bool) -> None:
+        """Let the table on disk catch up with the overlay."""
+        self.table.write(self.overlay)
+        if sync:
+            self.table.sync()
+        if self.config.incremental_mode:
+            inc = os.path.join(os.path.dirname(self.table.path), ".inc")
+            self.disk.replace_file(inc, str(self.next_id).encode(), sync=sync)
+
+    def write_zeros(self) -> None:
+        """Overwrite the records deleted since the last checkpoint."""
+        for location, size in self.zeros:
+            self.files.zero(location, size)
+
+    def close(self) -> None:
+        """Close all files."""
+        self.overlay = {}
+        self.table.close()
+        self.files.close()
+        self.identity.close()
+
+
+class Snapshot:
+    """One fixed state of a database, for reading; a context manager.
+
+    `get`, `get_history`, `in`, `len`, iteration and `items` answer as the database did when the snapshot was taken.
+    Taking one costs nothing; while it is open, checkpoints wait, and each record changed meanwhile costs some bytes.
+    Raises SnapshotOvertaken where another process's checkpoint removed the state, DatabaseClosed after closing.
+    """
+
+    def __init__(self, store: Store, changes: Callable[[], dict[int, int]], release: Callable[[], None]) -> None:
+        self._store = store
+        self._seen: dict[int, int] = {}
+        self._changes = changes
+        self._release = release
+        self._is_open = True
+        store.snapshots.add(self)
+
+    def keep(self, record_id: int, location: int) -> None:
+        """Remember where a record was before a commit replaces it."""
+        self._seen.setdefault(record_id, location)
+
+    def locate(self, record_id: int) -> int:
+        """Return where the record was, 0 if it was not there."""
+        self._check()
+        # The current location first: a commit notes the old one before it publishes the new.
+        location = self._store.locate(record_id)
+        return self._seen.get(record_id, location)
+
+    def _check(self) -> None:
+        if not self._is_open:
+            raise OurDBError("this snapshot is closed")
+
+    def get(self, record_id: int) -> bytes:
+        """Return the record's data. Raises RecordNotFound, CorruptRecord, SnapshotOvertaken."""
+        return self._store.read(self._store.check_id(record_id), self.locate)
+
+    def get_many(self, ids: list[int]) -> list[bytes]:
+        """Return the data of several records, in the order of *ids*."""
+        return [self.get(record_id) for record_id in ids]
+
+    def get_history(self, record_id: int, depth: int) -> list[bytes]:
+        """Return the newest *depth* versions, newest first."""
+        return self._store.history(self._store.check_id(record_id), depth, self.locate)
+
+    def changes(self) -> dict[int, int]:
+        """Return where the state differs from the table: id -> location."""
+        self._check()
+        return self._changes() | self._seen
+
+    def items(self) -> Iterator[tuple[int, int]]:
+        """Yield (id, location), ascending."""
+        yield from self._store.items(self.changes())
+
+    def __iter__(self) -> Iterator[int]:
+        return (record_id for record_id, _ in self.items())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.items())
+
+    def __contains__(self, record_id: object) -> bool:
+        try:
+            return bool(self.locate(self._store.check_id(record_id)))
+        except (TypeError, IdOutOfRange):
+            return False
+
+    def close(self) -> None:
+        """Let go of the state; checkpoints may go on."""
+        if self._is_open:
+            self._is_open = False
+            self._store.snapshots.discard(self)
+            self._release()
+
+    def __enter__(self) -> Snapshot:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
