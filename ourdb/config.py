@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import attrs
 
@@ -31,7 +32,7 @@ def key_size_for(record_nr_max: int, record_size_max: int) -> int:
     return 3 if record_nr_max < 2**24 else 4
 
 
-def _in_range(low: int, high: int) -> object:
+def _in_range(low: int, high: int) -> Callable[[Any, attrs.Attribute[int], int], None]:
     def check(_config: object, attribute: attrs.Attribute[int], value: object) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise OurDBError(f"{attribute.name} must be a whole number from {low} to {high}, not {value!r}")
@@ -58,9 +59,9 @@ class Config:
     keysize: bytes per slot (2, 3, 4: one record file; 6: up to 65536).
     """
 
-    record_nr_max: int = attrs.field(default=16_777_215, validator=_in_range(1, 2**32 - 1))  # type: ignore[arg-type]
-    record_size_max: int = attrs.field(default=4096, validator=_in_range(0, 2**32 - 1))  # type: ignore[arg-type]
-    file_size: int = attrs.field(default=500 * 2**20, validator=_in_range(1, 2**32 - 1))  # type: ignore[arg-type]
+    record_nr_max: int = attrs.field(default=16_777_215, validator=_in_range(1, 2**32 - 1))
+    record_size_max: int = attrs.field(default=4096, validator=_in_range(0, 2**32 - 1))
+    file_size: int = attrs.field(default=500 * 2**20, validator=_in_range(1, 2**32 - 1))
     incremental_mode: bool = attrs.field(default=True, validator=_is_bool)
     keysize: int = attrs.field(validator=_is_key_size)
 

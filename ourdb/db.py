@@ -340,7 +340,7 @@ class OurDB:
         commits = self._commits
         if commits.plain and data.__class__ is bytes and commits.lock.acquire(False):
             try:
-                record_id = self._set_plainly(id, data) if commits.plain else None  # type: ignore[arg-type]
+                record_id = self._set_plainly(id, data) if commits.plain else None
             finally:
                 commits.lock.release()
             if record_id is not None:

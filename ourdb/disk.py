@@ -12,7 +12,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -38,7 +38,7 @@ def _pread_by_seek(fd: int, size: int, position: int) -> bytes:
         return os.read(fd, size)
 
 
-def _pwrite_by_seek(fd: int, data: bytes, position: int) -> int:
+def _pwrite_by_seek(fd: int, data: bytes | memoryview, position: int) -> int:
     with _seek_lock:
         os.lseek(fd, position, os.SEEK_SET)
         return os.write(fd, data)
@@ -47,8 +47,8 @@ def _pwrite_by_seek(fd: int, data: bytes, position: int) -> int:
 class Disk:
     """The operating system's files. Methods raise OSError as `os` does."""
 
-    pread = staticmethod(getattr(os, "pread", _pread_by_seek))
-    pwrite = staticmethod(getattr(os, "pwrite", _pwrite_by_seek))
+    pread: Callable[[int, int, int], bytes] = staticmethod(getattr(os, "pread", _pread_by_seek))
+    pwrite: Callable[[int, bytes | memoryview, int], int] = staticmethod(getattr(os, "pwrite", _pwrite_by_seek))
     fsync = staticmethod(os.fsync)
     fdatasync = staticmethod(getattr(os, "fdatasync", os.fsync))
     truncate = staticmethod(os.ftruncate)
