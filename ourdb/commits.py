@@ -29,7 +29,7 @@ from ourdb.errors import DatabaseClosed, DatabaseFull, DatabaseLocked, OurDBErro
 from ourdb.joining import remove_journal, write_pointers
 from ourdb.journal import DELETE, INLINED, OPERATION, POINT, SET, Journal, JournalHeader, Member, journal_path
 from ourdb.record import HEADER_SIZE, encode
-from ourdb.record_files import FILE_COUNT_MAX, POSITION_MAX
+from ourdb.record_files import Appender
 from ourdb.store import Store
 
 __all__ = ["JOURNAL_MAX", "Commits", "Transaction"]
@@ -39,81 +39,35 @@ JOURNAL_MAX: Final = 8 << 20
 
 _OVERLAY_MAX: Final = 100_000
 _RECORD_BYTES_MAX: Final = 256 << 20
-_BUFFER_MAX: Final = 1 << 20
 _INLINE_MAX: Final = 4096
 
 _handles: weakref.WeakSet[Commits] = weakref.WeakSet()
 
 
-class _Stage:
+class _Stage(Appender):
     """What an open transaction has changed in one store, not yet committed."""
 
-    __slots__ = ("buffer", "buffer_file", "buffer_position", "count", "file", "next_id", "pending", "position", "store", "zeros")
+    __slots__ = ("count", "next_id", "pending", "store", "zeros")
 
     def __init__(self, store: Store) -> None:
+        super().__init__(store.files, store.config)
         self.store = store
         self.pending: dict[int, int] = {}
         self.zeros: list[tuple[int, int]] = []
         self.count = 0
         self.next_id = store.next_id
-        self.file = self.buffer_file = store.files.end_file
-        self.position = self.buffer_position = store.files.end_position
-        self.buffer = bytearray()
 
     def locate(self, record_id: int) -> int:
         location = self.pending.get(record_id)
         return self.store.locate(record_id) if location is None else location
 
-    def append(self, record: bytes) -> int:
-        """Put *record* at the end and return its location. Raises DatabaseFull."""
-        config = self.store.config
-        if self.position >= config.file_size or self.position > POSITION_MAX:
-            self._roll_over()
-        if config.keysize < 6 and self.position >= 1 << 8 * config.keysize:
-            raise DatabaseFull(
-                f"{self.store.files.path(0)}: position {self.position} does not fit a slot of {config.keysize} bytes; "
-                "nothing was written; compact the database, or move it to one with a larger record_nr_max * record_size_max"
-            )
-        location = self.file << 32 | self.position
-        self.buffer += record
-        self.position += len(record)
-        if len(self.buffer) > _BUFFER_MAX:
-            self.flush()
-        return location
-
-    def _roll_over(self) -> None:
-        config = self.store.config
-        if config.keysize < 6:
-            raise DatabaseFull(
-                f"{self.store.files.path(self.file)} has reached {self.position} bytes (file_size {config.file_size}), and "
-                f"a key size of {config.keysize} can address one record file only; nothing was written; compact the database"
-            )
-        if self.file + 1 >= FILE_COUNT_MAX:
-            raise DatabaseFull(f"{self.store.folder}: record file {self.file} is full and the last of {FILE_COUNT_MAX}")
-        self.flush()
-        self.file = self.buffer_file = self.file + 1
-        self.buffer_position = 0
-        self.position = 1
-        self.buffer += b"\0"
-
-    def flush(self) -> None:
-        """Write the buffered records to their places."""
-        if self.buffer:
-            self.store.files.write(self.buffer_file, self.buffer_position, self.buffer)
-            self.buffer_position += len(self.buffer)
-            self.buffer = bytearray()
-
     def mark(self) -> tuple[int, int, int, int, int]:
         return self.count, self.next_id, len(self.zeros), self.file, self.position
 
     def return_to(self, mark: tuple[int, int, int, int, int]) -> None:
-        self.count, self.next_id, zero_count, self.file, self.position = mark
+        self.count, self.next_id, zero_count, file, position = mark
         del self.zeros[zero_count:]
-        if (self.file, self.position) >= (self.buffer_file, self.buffer_position):
-            del self.buffer[self.position - self.buffer_position :]
-        else:
-            self.buffer = bytearray()
-            self.buffer_file, self.buffer_position = self.file, self.position
+        self.take_back(file, position)
 
 
 class Transaction:

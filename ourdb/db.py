@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 from zlib import crc32
 
 from ourdb import maintenance
 from ourdb.commits import Commits
+from ourdb.compaction import finish_compaction, write_survivors
 from ourdb.config import RECORD_DATA_MAX, Config
 from ourdb.disk import DISK, Disk
 from ourdb.errors import (
@@ -40,6 +41,8 @@ from ourdb.store import Snapshot, Store
 __all__ = ["OurDB", "Synchronous", "joined", "new"]
 
 Synchronous = Literal["full", "normal", "off"]
+
+_T = TypeVar("_T")
 
 _LEVELS: Final = ("full", "normal", "off")
 
@@ -160,6 +163,7 @@ class OurDB:
         try:
             if reset:
                 _remove_contents(disk, self.path)
+            finish_compaction(disk, self.path)
             prepare(disk, self.path, given, read_only=False)
             self._store = _open_store(disk, self.path)
             try:
@@ -227,8 +231,14 @@ class OurDB:
 
     def _read(self, record_id: object) -> bytes:
         with self._while_open():
-            store = self._store
-            return store.read(store.check_id(record_id), self._locate)
+            checked = self._store.check_id(record_id)
+            return self._stable(lambda: self._store.read(checked, self._locate))
+
+    def _stable(self, read: Callable[[], _T]) -> _T:
+        """Return what *read* gives of one state; another process's compaction may put other files in place meanwhile."""
+        if not self.read_only:
+            return read()
+        return self._viewer.stable(read)
 
     def _locate(self, record_id: int) -> int:
         if self.read_only:
@@ -263,8 +273,8 @@ class OurDB:
     def get_history(self, id: int, depth: int) -> list[bytes]:  # noqa: A002
         """Return the newest *depth* versions of a record, newest first. Raises RecordNotFound, CorruptRecord."""
         with self._while_open():
-            store = self._store
-            return store.history(store.check_id(id), depth, self._locate)
+            checked = self._store.check_id(id)
+            return self._stable(lambda: self._store.history(checked, depth, self._locate))
 
     def lookup(self, id: int) -> Location:  # noqa: A002
         """Return where a record lies; (0, 0) if there is none."""
@@ -558,6 +568,35 @@ class OurDB:
         """Make the sparse table in folder *path* this database's, in one commit; see `import_data`."""
         with self._while_open(), self._commits.begin() as transaction:
             maintenance.import_table(self._disk, self._store, transaction, os.fspath(path), sparse=True)
+
+    def compact(self, keep_history: bool = True) -> None:
+        """Write the records that count to new files, and replace the old ones by them; all or nothing.
+
+        Without *keep_history* only the newest version of each record is kept. Reads go on meanwhile, writes wait; no
+        snapshot may be open in this process. Needs disk space for the survivors. Raises CorruptRecord where a record
+        can't be read (`check`, `repair`), OSError (full disk); then nothing changed.
+        """
+        with self._while_open():
+            commits = self._commits
+            commits.acquire()
+            try:
+                if commits.transaction is not None:
+                    raise OurDBError("compact inside a transaction: commit it first")
+                if any(store.snapshots for store in commits.stores):
+                    raise OurDBError(f"{self.path}: a snapshot is open; close it before compact")
+                commits.end()
+                old = self._store
+                write_survivors(self._disk, old, keep_history=keep_history)
+                old.identity.advance(running=True)
+                finish_compaction(self._disk, self.path)
+                # Threads that are reading keep the old files, which are unchanged, until they let go of the old store.
+                new = _open_store(self._disk, self.path)
+                new.next_id = old.next_id
+                commits.stores[commits.index(old)] = new
+                self._store = new
+                new.identity.advance(running=False)
+            finally:
+                commits.lock.release()
 
     def check(self) -> Iterator[maintenance.Problem]:
         """Yield every problem of one committed state: reads all records. A sound database yields nothing."""

@@ -104,6 +104,10 @@ class Disk:
         """Return the file's size in bytes."""
         return os.fstat(fd).st_size
 
+    def is_same_file(self, fd: int, path: str) -> bool:
+        """Say whether *path* is the file that *fd* has open. Raises FileNotFoundError."""
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+
     def map(self, fd: int, size: int) -> mmap.mmap:
         """Map the first *size* bytes (not 0) for reading."""
         return mmap.mmap(fd, size, access=mmap.ACCESS_READ)

@@ -106,7 +106,13 @@ class Identity:
     def close(self) -> None:
         """Close the file."""
         self._map.close()
-        self._disk.close(self._fd)
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            self._disk.close(fd)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_map"):
+            self.close()
 
 
 def _decode(raw: bytes, path: str) -> tuple[Config, bytes]:

@@ -128,10 +128,20 @@ class LookupTable:
                 if slot != empty:
                     yield record_id, int.from_bytes(slot, "big")
 
+    def is_in_place(self) -> bool:
+        """Say whether the open file is still the one at its path."""
+        return self._disk.is_same_file(self._fd, self.path)
+
     def close(self) -> None:
         """Unmap and close. A thread that reads meanwhile gets ValueError from the map."""
         self.map.close()
-        self._disk.close(self._fd)
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            self._disk.close(fd)
+
+    def __del__(self) -> None:
+        if hasattr(self, "map"):
+            self.close()
 
 
 def read_inc(disk: Disk, folder: str) -> int | None:

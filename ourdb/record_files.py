@@ -14,12 +14,13 @@ import os
 import re
 from typing import Final
 
+from ourdb.config import Config
 from ourdb.disk import Disk
-from ourdb.errors import CorruptRecord
+from ourdb.errors import CorruptRecord, DatabaseFull
 from ourdb.location import split
 from ourdb.record import HEADER_SIZE, Header, decode_header
 
-__all__ = ["FILE_COUNT_MAX", "POSITION_MAX", "RecordFiles"]
+__all__ = ["FILE_COUNT_MAX", "POSITION_MAX", "Appender", "RecordFiles"]
 
 FILE_COUNT_MAX: Final = 65536
 POSITION_MAX: Final = 2**32 - 1
@@ -28,6 +29,7 @@ _NAME: Final = re.compile(r"(0|[1-9][0-9]{0,4})\.db")
 _OPEN_MAX: Final = 64
 _MAPS_MAX: Final = 256
 _READS_PER_MAP: Final = 32
+_BUFFER_MAX: Final = 1 << 20
 
 
 class RecordFiles:
@@ -192,3 +194,69 @@ class RecordFiles:
         self.maps.clear()
         while self._fds:
             self._disk.close(self._fds.popitem()[1])
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Appender:
+    """Appends records behind the end of *files*, through a buffer of 1 MiB; the end itself stays where it is.
+
+    file, position: where the next record goes.
+    """
+
+    __slots__ = ("_config", "_files", "buffer", "buffer_file", "buffer_position", "file", "position")
+
+    def __init__(self, files: RecordFiles, config: Config) -> None:
+        self._files = files
+        self._config = config
+        self.file = self.buffer_file = files.end_file
+        self.position = self.buffer_position = files.end_position
+        self.buffer = bytearray()
+
+    def append(self, record: bytes) -> int:
+        """Put *record* at the end and return its location. Raises DatabaseFull; then nothing was appended."""
+        config = self._config
+        if self.position >= config.file_size or self.position > POSITION_MAX:
+            self._roll_over()
+        if config.keysize < 6 and self.position >= 1 << 8 * config.keysize:
+            raise DatabaseFull(
+                f"{self._files.path(0)}: position {self.position} does not fit a slot of {config.keysize} bytes; nothing was "
+                "written; compact the database, or move it to one with a larger record_nr_max * record_size_max"
+            )
+        location = self.file << 32 | self.position
+        self.buffer += record
+        self.position += len(record)
+        if len(self.buffer) > _BUFFER_MAX:
+            self.flush()
+        return location
+
+    def _roll_over(self) -> None:
+        if self._config.keysize < 6:
+            raise DatabaseFull(
+                f"{self._files.path(self.file)} has reached {self.position} bytes (file_size {self._config.file_size}), and a "
+                f"key size of {self._config.keysize} can address one record file only; nothing was written; compact the database"
+            )
+        if self.file + 1 >= FILE_COUNT_MAX:
+            raise DatabaseFull(f"{self._files.folder}: record file {self.file} is full and the last of {FILE_COUNT_MAX}")
+        self.flush()
+        self.file = self.buffer_file = self.file + 1
+        self.buffer_position = 0
+        self.position = 1
+        self.buffer += b"\0"
+
+    def flush(self) -> None:
+        """Write the buffered records to their places."""
+        if self.buffer:
+            self._files.write(self.buffer_file, self.buffer_position, self.buffer)
+            self.buffer_position += len(self.buffer)
+            self.buffer = bytearray()
+
+    def take_back(self, file: int, position: int) -> None:
+        """Forget what was appended from (*file*, *position*) on."""
+        self.file, self.position = file, position
+        if (file, position) >= (self.buffer_file, self.buffer_position):
+            del self.buffer[position - self.buffer_position :]
+        else:
+            self.buffer = bytearray()
+            self.buffer_file, self.buffer_position = file, position

@@ -8,10 +8,12 @@ the epoch has moved (a checkpoint started or ended), the handle replays anew bef
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
+from ourdb.compaction import is_switching
 from ourdb.config import Config
 from ourdb.disk import Disk
 from ourdb.errors import OurDBError, SnapshotOvertaken
@@ -24,6 +26,9 @@ from ourdb.store import Snapshot, Store
 __all__ = ["AbsentIdentity", "SharedSnapshot", "Viewer"]
 
 _TRIES: Final = 1000
+_SWITCH_SECONDS: Final = 0.005
+
+_T = TypeVar("_T")
 
 
 class AbsentIdentity(Identity):
@@ -73,6 +78,9 @@ class Viewer:
         with self._lock:
             for _ in range(_TRIES):
                 epochs = self._current()
+                if any(is_switching(self._disk, store.folder) for store in self.stores):
+                    time.sleep(_SWITCH_SECONDS)
+                    continue
                 if b"present" in epochs:
                     raise OurDBError(f"{self.stores[0].folder}: a writer has taken over the folder; open it again to read")
                 # A checkpoint may take the journal away, or write it anew, under our eyes: then the epoch has moved.
@@ -94,6 +102,7 @@ class Viewer:
 
     def _replay(self) -> None:
         for store in self.stores:
+            store.reopen_if_replaced()
             store.load()
         folders = {self._journal_folder(store) for store in self.stores}
         for folder in folders:
@@ -119,6 +128,22 @@ class Viewer:
                 location = store.locate(record_id)
                 if self._current() == self._epochs:
                     return location
+
+    def stable(self, read: Callable[[], _T]) -> _T:
+        """Return what *read* gives, again if the writer went on meanwhile: other files may be in place by then."""
+        while True:
+            with self._lock:
+                if self._current() != self._epochs:
+                    self.refresh()
+                epochs = self._epochs
+            try:
+                result = read()
+            except (OurDBError, FileNotFoundError):
+                if epochs == self._current():
+                    raise
+                continue
+            if epochs == self._current():
+                return result
 
     def snapshot(self, store: Store) -> SharedSnapshot:
         """Hold the state on view for as long as the writer leaves it in place."""
@@ -151,3 +176,9 @@ class SharedSnapshot(Snapshot):
             location = self._store.table.slot(record_id)
         self._check()
         return location
+
+    def get(self, record_id: int) -> bytes:
+        """Return the record's data. Raises RecordNotFound, CorruptRecord, SnapshotOvertaken."""
+        data = super().get(record_id)
+        self._check()
+        return data

@@ -63,6 +63,14 @@ class Store:
                 next_id = max((record_id for record_id, _ in self.table.items()), default=0) + 1
             self.next_id = max(1, min(next_id, self.config.record_nr_max))
 
+    def reopen_if_replaced(self) -> None:
+        """Open the table and the record files anew if a compaction in another process has replaced them."""
+        if self.table.is_in_place():
+            return
+        config = self.config
+        self.table = LookupTable(self.disk, self.table.path, config.keysize, config.record_nr_max, read_only=True)
+        self.files = RecordFiles(self.disk, self.folder, read_only=True)
+
     def check_id(self, record_id: object) -> int:
         """Return *record_id* if it is an id of this database. Raises TypeError, IdOutOfRange."""
         if record_id.__class__ is not int:
@@ -124,21 +132,30 @@ class Store:
 
     def history(self, record_id: int, depth: int, locate: Callable[[int], int]) -> list[bytes]:
         """Return the newest *depth* versions, newest first. Raises RecordNotFound, CorruptRecord."""
-        location = locate(record_id)
-        if not location:
-            raise RecordNotFound(f"Record not found: id {record_id} in {self.folder}")
-        if depth <= 0:
-            return []
-        versions = [self.read(record_id, locate)]
-        while len(versions) < depth:
+        while True:
+            epoch = self.epoch
+            location = locate(record_id)
+            if not location:
+                raise RecordNotFound(f"Record not found: id {record_id} in {self.folder}")
+            try:
+                versions = self._versions(location, depth)
+            except CorruptRecord:
+                if epoch == self.epoch and locate(record_id) == location:
+                    raise
+                continue
+            if epoch == self.epoch:
+                return versions
+
+    def _versions(self, location: int, depth: int) -> list[bytes]:
+        versions: list[bytes] = []
+        while location and len(versions) < depth:
+            data, _ = self.record(location)
+            versions.append(data)
             previous = self.files.header(location).previous if location not in self.inlined else 0
-            if not previous:
-                break
             if previous >= location:
                 # A chain only leads back; one that does not would never end.
                 raise self.files.corrupt(location, f"previous location {previous:#x} is not before the record itself")
             location = previous
-            versions.append(self.record(location)[0])
         return versions
 
     def items(self, changes: dict[int, int], start: int = 0) -> Iterator[tuple[int, int]]:
