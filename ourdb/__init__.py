@@ -11,7 +11,7 @@
 """
 
 from ourdb.config import Config
-from ourdb.db import OurDB, joined, new
+from ourdb.db import OurDB, joined, new, open_recovered, repair
 from ourdb.errors import (
     CorruptRecord,
     DatabaseClosed,
@@ -27,6 +27,7 @@ from ourdb.errors import (
 )
 from ourdb.location import Location
 from ourdb.maintenance import Problem
+from ourdb.repair import Report
 from ourdb.store import Snapshot
 
 __all__ = [
@@ -43,9 +44,12 @@ __all__ = [
     "ReadOnly",
     "RecordNotFound",
     "RecordTooLarge",
+    "Report",
     "Snapshot",
     "SnapshotOvertaken",
     "UnsupportedFormat",
     "joined",
     "new",
+    "open_recovered",
+    "repair",
 ]

@@ -10,7 +10,7 @@ import os
 import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
 from zlib import crc32
@@ -35,10 +35,11 @@ from ourdb.journal import OPERATION, PREFIX, RESERVE, SET
 from ourdb.location import POSITION_MASK, Location, split
 from ourdb.record import HEADER, HEADER_SIZE
 from ourdb.recovery import recover
+from ourdb.repair import Report, rebuild
 from ourdb.shared import AbsentIdentity, Viewer
 from ourdb.store import Snapshot, Store
 
-__all__ = ["OurDB", "Synchronous", "joined", "new"]
+__all__ = ["OurDB", "Synchronous", "joined", "new", "open_recovered", "repair"]
 
 Synchronous = Literal["full", "normal", "off"]
 
@@ -78,17 +79,7 @@ def new(
     OurDBError (options that contradict the folder), OSError (no permission, no folder).
     Opening costs the same whatever the database holds; after a crash, it costs reading the journal.
     """
-    given = {
-        name: value
-        for name, value in {
-            "record_nr_max": record_nr_max,
-            "record_size_max": record_size_max,
-            "file_size": file_size,
-            "incremental_mode": incremental_mode,
-            "keysize": keysize,
-        }.items()
-        if value is not None
-    }
+    given = _given(record_nr_max, record_size_max, file_size, incremental_mode, keysize)
     return OurDB(os.fspath(path), given, reset=reset, synchronous=synchronous, read_only=read_only, timeout=timeout)
 
 
@@ -99,6 +90,57 @@ def joined(db_data: OurDB, db_metadata: OurDB) -> None:
     either folder finds the other by its relative path. Closing one of them parts them.
     """
     db_data.join(db_metadata)
+
+
+def repair(
+    path: str | os.PathLike[str],
+    record_nr_max: int | None = None,
+    record_size_max: int | None = None,
+    file_size: int | None = None,
+    incremental_mode: bool | None = None,
+    keysize: int | None = None,
+    id_of: Callable[[bytes], int | None] | None = None,
+) -> Report:
+    """Rebuild the lost or damaged table of the database in folder *path*, and say what could not be known.
+
+    The config is needed only if `lookup/.ourdb` is lost. *id_of* returns the id that a value holds, None if it holds none.
+    The old `lookup/` is kept as `lookup.old`. Reads every record file. Raises DatabaseLocked, UnsupportedFormat.
+    """
+    given = _given(record_nr_max, record_size_max, file_size, incremental_mode, keysize)
+    return rebuild(os.fspath(path), given, id_of)
+
+
+def open_recovered(
+    path: str | os.PathLike[str],
+    record_nr_max: int | None = None,
+    record_size_max: int | None = None,
+    file_size: int | None = None,
+    incremental_mode: bool | None = None,
+    keysize: int | None = None,
+    id_of: Callable[[bytes], int | None] | None = None,
+) -> OurDB:
+    """`repair` the folder and open it; the handle's `recovered` is the report."""
+    report = repair(path, record_nr_max, record_size_max, file_size, incremental_mode, keysize, id_of)
+    db = new(path)
+    db.recovered = report
+    return db
+
+
+def _given(
+    record_nr_max: int | None,
+    record_size_max: int | None,
+    file_size: int | None,
+    incremental_mode: bool | None,
+    keysize: int | None,
+) -> dict[str, Any]:
+    options = {
+        "record_nr_max": record_nr_max,
+        "record_size_max": record_size_max,
+        "file_size": file_size,
+        "incremental_mode": incremental_mode,
+        "keysize": keysize,
+    }
+    return {name: value for name, value in options.items() if value is not None}
 
 
 class OurDB:
@@ -124,13 +166,15 @@ class OurDB:
         Config(**given)
         self.path = path
         self.read_only = read_only
+        self.recovered: Report | None = None
         self._disk = disk
         self._lock_fd: int | None = None
-        self._is_closed = False
+        self._is_closed = True
         if read_only:
             self._open_for_reading(given)
         else:
             self._open_for_writing(given, reset, synchronous, timeout)
+        self._is_closed = False
         self.config = self._store.config
         self.incremental_mode = self.config.incremental_mode
 
@@ -537,7 +581,8 @@ class OurDB:
 
     def __del__(self) -> None:
         if not getattr(self, "_is_closed", True):
-            self.close()
+            with suppress(OurDBError, OSError):  # nobody is there to hear of it, and nothing committed is lost
+                self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else "read-only" if self.read_only else "open"

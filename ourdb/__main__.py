@@ -1,0 +1,311 @@
+"""`python -m ourdb COMMAND PATH …`: look at a database, mend it, copy it. Exit status 0, 1 (failed), 2 (usage)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import ourdb
+from ourdb.errors import OurDBError
+
+__all__ = ["main"]
+
+_Command = Callable[[argparse.Namespace], int]
+_COMMANDS: Final[dict[str, tuple[_Command, Callable[[argparse.ArgumentParser], None]]]] = {}
+
+
+def _command(add_arguments: Callable[[argparse.ArgumentParser], None]) -> Callable[[_Command], _Command]:
+    def register(function: _Command) -> _Command:
+        _COMMANDS[function.__name__.rstrip("_").replace("_command", "")] = function, add_arguments
+        return function
+
+    return register
+
+
+def _nothing(_parser: argparse.ArgumentParser) -> None:
+    """The command takes PATH only."""
+
+
+def _an_id(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", type=int)
+
+
+def _an_id_and_depth(parser: argparse.ArgumentParser) -> None:
+    _an_id(parser)
+    parser.add_argument("-n", "--depth", type=int, default=10, help="at most so many versions (10)")
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", metavar="ID", nargs="?", help="`new` or nothing for a new record in incremental mode")
+    parser.add_argument("--data", help="the data as text; without it, standard input is read")
+
+
+def _destination(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dest", metavar="DEST")
+
+
+def _drop_history(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--drop-history", action="store_true", help="keep the newest version of each record only")
+
+
+def _export_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dest", metavar="DEST", nargs="?", help="folder for `data` and `.inc`")
+    parser.add_argument("--sparse", action="store_true", help="only the slots in use")
+    parser.add_argument(
+        "--for-original", action="store_true", help="write PATH/lookup_dump.db, which the original loads when it opens PATH"
+    )
+
+
+def _import_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SOURCE", help="folder with `data` and `.inc`")
+    parser.add_argument("--sparse", action="store_true", help="the table has only the slots in use")
+
+
+def _config_arguments(parser: argparse.ArgumentParser) -> None:
+    for name in ("record-nr-max", "record-size-max", "file-size", "keysize"):
+        parser.add_argument(f"--{name}", type=int, help="as the folder was made with; needed if lookup/.ourdb is lost")
+    parser.add_argument("--key-value", action="store_true", help="the folder is not in incremental mode")
+
+
+@_command(_nothing)
+def stats(arguments: argparse.Namespace) -> int:
+    """Print counts and sizes."""
+    with ourdb.new(arguments.path, read_only=True) as db:
+        figures = db.stats()
+    if arguments.json:
+        _print_json(figures)
+    else:
+        width = max(map(len, figures))
+        for name, value in figures.items():
+            print(f"{name:{width}}  {value}")
+    return 0
+
+
+@_command(_an_id)
+def get(arguments: argparse.Namespace) -> int:
+    """Write a record's data to standard output, byte for byte."""
+    with ourdb.new(arguments.path, read_only=True) as db:
+        data = db.get(arguments.id)
+    if arguments.json:
+        _print_json({"id": arguments.id, "size": len(data), "hex": data.hex()})
+    else:
+        sys.stdout.buffer.write(data)
+    return 0
+
+
+@_command(_data)
+def set_command(arguments: argparse.Namespace) -> int:
+    """Store a record and print its id."""
+    data = os.fsencode(arguments.data) if arguments.data is not None else sys.stdin.buffer.read()
+    wanted = None if arguments.id in (None, "new") else int(arguments.id)
+    with ourdb.new(_existing(arguments.path)) as db:
+        record_id = db.set(data=data, id=wanted)
+    if arguments.json:
+        _print_json({"id": record_id, "size": len(data)})
+    else:
+        print(record_id)
+    return 0
+
+
+@_command(_an_id)
+def delete(arguments: argparse.Namespace) -> int:
+    """Remove a record and its history."""
+    with ourdb.new(_existing(arguments.path)) as db:
+        db.delete(arguments.id)
+    if arguments.json:
+        _print_json({"id": arguments.id})
+    return 0
+
+
+@_command(_an_id_and_depth)
+def history(arguments: argparse.Namespace) -> int:
+    """List a record's versions, newest first."""
+    with ourdb.new(arguments.path, read_only=True) as db:
+        versions = db.get_history(arguments.id, arguments.depth)
+    if arguments.json:
+        _print_json([{"version": -number, "size": len(data), "hex": data.hex()} for number, data in enumerate(versions)])
+    else:
+        for number, data in enumerate(versions):
+            print(f"{-number:4d} {len(data):6d}  {_preview(data)}")
+    return 0
+
+
+@_command(_nothing)
+def dump(arguments: argparse.Namespace) -> int:
+    """List all records: id, location, size, the data's beginning."""
+    with ourdb.new(arguments.path, read_only=True) as db, db.snapshot() as then:
+        for record_id, location in then.items():
+            data = then.get(record_id)
+            file_number, position = location >> 32, location & 0xFFFFFFFF
+            if arguments.json:
+                _print_json({"id": record_id, "file": file_number, "position": position, "size": len(data), "hex": data.hex()})
+            else:
+                print(f"{record_id:9d} {file_number}.db:{position:<10d} {len(data):6d}  {_preview(data)}")
+    return 0
+
+
+@_command(_nothing)
+def check(arguments: argparse.Namespace) -> int:
+    """Read everything and print each problem; status 1 if there is any."""
+    with ourdb.new(arguments.path, read_only=True) as db:
+        problems = []
+        for problem in _with_progress(db.check(), "problems"):
+            problems.append(problem)
+            if not arguments.json:
+                print(problem)
+        count = len(db)
+    if arguments.json:
+        found = [{"path": p.path, "position": p.position, "id": p.record_id, "reason": p.reason} for p in problems]
+        _print_json({"records": count, "problems": found})
+    elif not problems:
+        print(f"{count} records, no problem")
+    return 1 if problems else 0
+
+
+@_command(_config_arguments)
+def repair(arguments: argparse.Namespace) -> int:
+    """Rebuild a lost or damaged table from the record files; the old one is kept as lookup.old."""
+    names = ("record_nr_max", "record_size_max", "file_size", "keysize")
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if arguments.key_value:
+        given["incremental_mode"] = False
+    report = ourdb.repair(_existing(arguments.path), **given)
+    if arguments.json:
+        _print_json(
+            {
+                "records": report.records,
+                "versions": report.versions,
+                "guessed_ids": report.guessed_ids,
+                "duplicate_ids": report.duplicate_ids,
+                "gaps": report.gaps,
+                "lost": [{"path": path, "position": position, "size": size} for path, position, size in report.lost],
+            }
+        )
+        return 0
+    print(f"{report.records} records with {report.versions} versions found")
+    if report.guessed_ids:
+        print(f"{len(report.guessed_ids)} ids were given by the order of the records; they are right if nothing was ever deleted")
+    if report.gaps:
+        print(f"{report.gaps} places hold zeros, where records were deleted")
+    for path, position, size in report.lost:
+        print(f"{path}, position {position}: {size} bytes hold no whole record")
+    for record_id in report.duplicate_ids:
+        print(f"id {record_id}: more than one history claims it; the newest was taken")
+    return 0
+
+
+@_command(_drop_history)
+def compact(arguments: argparse.Namespace) -> int:
+    """Take back dead space."""
+    with ourdb.new(_existing(arguments.path)) as db:
+        before = db.stats()["record_bytes"]
+        db.compact(keep_history=not arguments.drop_history)
+        after = db.stats()["record_bytes"]
+    if arguments.json:
+        _print_json({"record_bytes_before": before, "record_bytes_after": after})
+    else:
+        print(f"{before} bytes of record files before, {after} after")
+    return 0
+
+
+@_command(_destination)
+def backup(arguments: argparse.Namespace) -> int:
+    """Copy the database to the new folder DEST, beside a writer too."""
+    with ourdb.new(arguments.path, read_only=True) as db:
+        db.backup(arguments.dest)
+    if arguments.json:
+        _print_json({"dest": arguments.dest})
+    return 0
+
+
+@_command(_export_arguments)
+def export(arguments: argparse.Namespace) -> int:
+    """Write the lookup table to a folder."""
+    if (arguments.dest is None) == (not arguments.for_original):
+        arguments.parser.error("give DEST or --for-original")
+    with ourdb.new(arguments.path, read_only=True) as db:
+        dest = os.path.join(arguments.path, "lookup_dump.db") if arguments.for_original else arguments.dest
+        if arguments.sparse or arguments.for_original:
+            db.export_sparse(dest)
+        else:
+            db.export_data(dest)
+    if arguments.json:
+        _print_json({"dest": dest})
+    return 0
+
+
+@_command(_import_arguments)
+def import_(arguments: argparse.Namespace) -> int:
+    """Make the table in folder SOURCE the database's."""
+    with ourdb.new(_existing(arguments.path)) as db:
+        if arguments.sparse:
+            db.import_sparse(arguments.source)
+        else:
+            db.import_data(arguments.source)
+        count = len(db)
+    if arguments.json:
+        _print_json({"records": count})
+    return 0
+
+
+def _existing(path: str) -> str:
+    if not os.path.isdir(path):
+        raise FileNotFoundError(2, "no database folder", path)
+    return path
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value))
+
+
+def _preview(data: bytes) -> str:
+    text = data[:48].decode("utf-8", "replace")
+    shown = "".join(character if character.isprintable() else "." for character in text)
+    return shown + ("…" if len(data) > 48 else "")
+
+
+def _with_progress(items: Iterable[Any], what: str) -> Iterable[Any]:
+    """Pass *items* on; on a terminal, count them on standard error."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    count = 0
+    sys.stderr.write("reading …\r")
+    for count, item in enumerate(items, 1):  # noqa: B007 - the count is used after the loop
+        yield item
+    sys.stderr.write(f"{count} {what} \n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ourdb", description="Look at an OurDB database, mend it, copy it.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (function, add_arguments) in _COMMANDS.items():
+        command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        command.add_argument("path", metavar="PATH", help="the database's folder")
+        command.add_argument("--json", action="store_true", help="print JSON")
+        add_arguments(command)
+        command.set_defaults(function=function, parser=command)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status: int = arguments.function(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (OurDBError, OSError, ValueError, TypeError) as error:
+        print(f"ourdb: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
