@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from ourdb.config import RECORD_DATA_MAX
-from ourdb.disk import Disk, boot_id
+from ourdb.disk import Disk
 from ourdb.errors import DatabaseClosed, DatabaseFull, DatabaseLocked, OurDBError, RecordNotFound, RecordTooLarge
 from ourdb.joining import remove_journal, write_pointers
 from ourdb.journal import DELETE, INLINED, OPERATION, POINT, SET, Journal, JournalHeader, Member, journal_path
@@ -403,7 +403,7 @@ class Commits:
         )
         generation = journal.header.generation + 1 if journal.header else 1
         salt = int.from_bytes(os.urandom(4), "little")
-        return JournalHeader(generation, salt, boot_id(), self.synchronous == "off", members)
+        return JournalHeader(generation, salt, self.disk.boot_id(), self.synchronous == "off", members)
 
     def checkpoint(self) -> bool:
         """Let the tables catch up and begin the next generation. Returns False where a snapshot made it wait."""

@@ -12,7 +12,6 @@ The result is what the reference would have written for the same sets; it opens 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from typing import Final
 
@@ -45,7 +44,7 @@ def write_survivors(disk: Disk, store: Store, *, keep_history: bool) -> None:
     read is not dropped silently), OSError (full disk).
     """
     target = _folder(store.folder)
-    shutil.rmtree(target, ignore_errors=True)
+    disk.remove_tree(target)
     disk.makedirs(target)
     try:
         files = RecordFiles(disk, target, read_only=False)
@@ -62,7 +61,7 @@ def write_survivors(disk: Disk, store: Store, *, keep_history: bool) -> None:
         disk.sync_folder(target)
         disk.replace_file(os.path.join(target, "ready"), str(appender.file + 1).encode(), sync=True)
     except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
+        disk.remove_tree(target)
         raise
 
 
@@ -90,7 +89,7 @@ def finish_compaction(disk: Disk, folder: str) -> None:
         if not raw.isdigit():
             raise CorruptRecord(ready, 0, f"expected a count of record files, found {raw!r}")
         _switch(disk, folder, source, int(raw))
-    shutil.rmtree(source)
+    disk.remove_tree(source)
     disk.sync_folder(folder)
 
 

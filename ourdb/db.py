@@ -7,7 +7,6 @@ database), `journal` (bytes of commits), `commits` (how a change becomes permane
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -568,8 +567,7 @@ class OurDB:
         if self.read_only:
             raise ReadOnly(f"{self.path} was opened with read_only=True; open it without to destroy it")
         self.close()
-        if os.path.isdir(self.path):
-            shutil.rmtree(self.path)
+        self._disk.remove_tree(self.path)
 
     def __enter__(self) -> OurDB:
         return self
@@ -691,7 +689,7 @@ def _remove_contents(disk: Disk, folder: str) -> None:
         if disk.exists(os.path.join(folder, name)):
             disk.unlink(os.path.join(folder, name))
     for name in ("lookup", "lookup_dump.db"):
-        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+        disk.remove_tree(os.path.join(folder, name))
     for name in disk.listdir(folder):
         if name.endswith(".db") and name.removesuffix(".db").isdigit():
             disk.unlink(os.path.join(folder, name))

@@ -23,7 +23,7 @@ try:
 except ImportError:  # Windows, WebAssembly
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["DISK", "Disk", "boot_id"]
+__all__ = ["DISK", "Disk"]
 
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _ZEROS: Final = bytes(1 << 20)
@@ -55,6 +55,8 @@ class Disk:
     close = staticmethod(os.close)
     replace = staticmethod(os.replace)
     unlink = staticmethod(os.unlink)
+    mkdir = staticmethod(os.mkdir)
+    rmdir = staticmethod(os.rmdir)
 
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> int:
         """Open a regular file and return its descriptor; *create* makes it if it is missing.
@@ -138,8 +140,18 @@ class Disk:
         parent = os.path.dirname(os.path.abspath(path))
         self.makedirs(parent)
         with suppress(FileExistsError):
-            os.mkdir(path)
+            self.mkdir(path)
         self.sync_folder(parent)
+
+    def remove_tree(self, path: str) -> None:
+        """Remove folder *path* with all that is in it, not following symlinks; a missing one is fine."""
+        if os.path.islink(path) or not os.path.isdir(path):
+            if self.exists(path):
+                self.unlink(path)
+            return
+        for name in self.listdir(path):
+            self.remove_tree(os.path.join(path, name))
+        self.rmdir(path)
 
     def sync_folder(self, path: str) -> None:
         """Make the names in folder *path* durable, where folders can be opened."""
@@ -236,16 +248,16 @@ class Disk:
             self.close(fd)
 
 
+    def boot_id(self) -> bytes:
+        """Return 16 bytes that change when the machine starts anew; zeros where the system does not tell.
+
+        With the same id, what a killed process wrote is still in the system's cache; with another it may be lost.
+        """
+        try:
+            with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+                return bytes.fromhex(file.read().decode().strip().replace("-", ""))
+        except (OSError, ValueError):
+            return bytes(16)
+
+
 DISK: Final = Disk()
-
-
-def boot_id() -> bytes:
-    """Return 16 bytes that change when the machine starts anew; zeros where the system does not tell.
-
-    With the same id, what a killed process wrote is still in the system's cache; with another it may be lost.
-    """
-    try:
-        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-            return bytes.fromhex(file.read().decode().strip().replace("-", ""))
-    except (OSError, ValueError):
-        return bytes(16)

@@ -224,4 +224,3 @@ def _create_empty(disk: Disk, folder: str, config: Config) -> None:
     if config.incremental_mode:
         disk.replace_file(os.path.join(folder, "lookup", ".inc"), b"1", sync=True)
     LookupTable.create(disk, lookup_path(folder), config.table_size)
-    disk.sync_folder(os.path.join(folder, "lookup"))

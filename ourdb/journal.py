@@ -176,7 +176,7 @@ class Journal:
     """
 
     def __init__(self, disk: Disk, path: str, *, create: bool = False, read_only: bool = False) -> None:
-        self._disk = disk
+        self.disk = disk
         self.path = path
         self.fd = disk.open(path, create=create, read_only=read_only)
         self.allocated = disk.size(self.fd)
@@ -188,7 +188,7 @@ class Journal:
 
     def read_header(self) -> JournalHeader | None:
         """Find the header that counts; None if none was ever written whole."""
-        slots = [self._disk.read_all(self.fd, SLOT_SIZE, at) for at in (0, SLOT_SPACING)]
+        slots = [self.disk.read_all(self.fd, SLOT_SIZE, at) for at in (0, SLOT_SPACING)]
         headers = [header for header in (JournalHeader.decode(raw, self.path) for raw in slots) if header]
         self.has_damaged_slot = len(headers) < sum(any(raw) for raw in slots)
         self.header = max(headers, key=lambda header: header.generation, default=None)
@@ -198,7 +198,7 @@ class Journal:
 
     def first_bytes(self, size: int) -> bytes:
         """Return the first *size* bytes of the commits' part."""
-        return self._disk.read_all(self.fd, size, COMMITS_AT)
+        return self.disk.read_all(self.fd, size, COMMITS_AT)
 
     def restart_at(self, end: int, chain: int, number: int) -> None:
         """Take *end* as the place of the next commit, chained to *chain*."""
@@ -206,9 +206,9 @@ class Journal:
 
     def begin(self, header: JournalHeader, *, sync: bool) -> None:
         """Begin a generation; with it all commits before are forgotten."""
-        self._disk.write_all(self.fd, header.encode(), header.generation % 2 * SLOT_SPACING)
+        self.disk.write_all(self.fd, header.encode(), header.generation % 2 * SLOT_SPACING)
         if sync:
-            self._disk.fdatasync(self.fd)
+            self.disk.fdatasync(self.fd)
         self.header = header
         self.restart_at(COMMITS_AT, header.seed, 0)
 
@@ -228,7 +228,7 @@ class Journal:
         needed = self.end + len(frame) + RESERVE
         if needed > self.allocated:
             self._grow(needed, may_use_reserve=may_use_reserve)
-        self._disk.write_all(self.fd, frame, self.end)
+        self.disk.write_all(self.fd, frame, self.end)
         self.end += len(frame)
         self.chain = int.from_bytes(frame[:4], "little")
         self.number += 1
@@ -236,7 +236,7 @@ class Journal:
     def _grow(self, needed: int, *, may_use_reserve: bool) -> None:
         target = -(-needed // _GROWTH) * _GROWTH
         try:
-            self._disk.allocate(self.fd, self.allocated, target - self.allocated)
+            self.disk.allocate(self.fd, self.allocated, target - self.allocated)
         except OSError:
             if not may_use_reserve or needed - RESERVE > self.allocated:
                 raise
@@ -251,24 +251,24 @@ class Journal:
 
     def zero_ahead(self) -> None:
         """Write the preallocated space once, so that a later fdatasync has no block mapping to record."""
-        self._disk.write_zeros(self.fd, self.end, self.allocated - self.end)
+        self.disk.write_zeros(self.fd, self.end, self.allocated - self.end)
 
     def sync(self) -> None:
         """Make the commits so far durable."""
-        self._disk.fdatasync(self.fd)
+        self.disk.fdatasync(self.fd)
 
     def commits(self, start: int = COMMITS_AT, chain: int | None = None, number: int = 0) -> Iterator[Commit]:
         """Yield the commits of this generation from *start*, up to the first that isn't whole or isn't of it."""
         assert self.header is not None
         chain = self.header.seed if chain is None else chain
-        file_size = self._disk.size(self.fd)
+        file_size = self.disk.size(self.fd)
         while start + PREFIX.size <= file_size:
-            prefix = self._disk.read_all(self.fd, PREFIX.size, start)
+            prefix = self.disk.read_all(self.fd, PREFIX.size, start)
             crc, size, count, _, found_number, *next_ids = PREFIX.unpack(prefix)
             operations_end = PREFIX.size + count * OPERATION.size
             if not operations_end <= size <= file_size - start or found_number != number + 1:
                 return
-            body = prefix[4:] + self._disk.read_all(self.fd, size - PREFIX.size, start + PREFIX.size)
+            body = prefix[4:] + self.disk.read_all(self.fd, size - PREFIX.size, start + PREFIX.size)
             if crc32(body, chain) != crc:
                 return
             operations = [Operation._make(raw) for raw in OPERATION.iter_unpack(body[PREFIX.size - 4 : operations_end - 4])]
@@ -280,7 +280,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
-        self._disk.close(self.fd)
+        self.disk.close(self.fd)
 
 
 def _split(raw: bytes, operations: list[Operation]) -> list[bytes] | None:

@@ -51,13 +51,17 @@ class LookupTable:
 
     @staticmethod
     def create(disk: Disk, path: str, size: int) -> None:
-        """Make an empty, sparse table of *size* bytes and make it durable."""
-        fd = disk.open(path, create=True)
+        """Make an empty, sparse table of *size* bytes in one durable step."""
+        temporary = path + ".new"
+        fd = disk.open(temporary, create=True)
         try:
+            disk.truncate(fd, 0)
             disk.truncate(fd, size)
             disk.fsync(fd)
         finally:
             disk.close(fd)
+        disk.replace(temporary, path)
+        disk.sync_folder(os.path.dirname(path))
 
     def slot(self, record_id: int) -> int:
         """Return the location in slot *record_id*, 0 if it is empty."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -208,5 +207,5 @@ def backup(disk: Disk, store: Store, then: Snapshot, dest: str) -> None:
         write_full(disk, lookup_path(dest), config.keysize, config.record_nr_max, items)
         Identity.create(disk, dest, config)
     except BaseException:
-        shutil.rmtree(dest, ignore_errors=True)
+        disk.remove_tree(dest)
         raise

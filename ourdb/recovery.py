@@ -15,7 +15,7 @@ from typing import Final
 from zlib import crc32
 
 from ourdb.commits import Commits
-from ourdb.disk import Disk, boot_id
+from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, OurDBError
 from ourdb.joining import Pointer, pointer_path, read_pointer
 from ourdb.journal import DELETE, INLINED, POINT, PREFIX, Commit, Journal, JournalHeader, Operation, journal_path
@@ -89,7 +89,7 @@ def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> No
     if header is None:
         _refuse_lost_header(journal)
         return
-    boot = boot_id()
+    boot = journal.disk.boot_id()
     same_boot = header.boot_id == boot != _NO_BOOT_ID
     if header.unsynced and not same_boot:
         raise OurDBError(

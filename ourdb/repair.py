@@ -9,7 +9,6 @@ order of their first versions: with incremental ids and nothing ever deleted tho
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -218,7 +217,7 @@ def _id_from_history(
 
 def _write(disk: Disk, path: str, config: Config, slots: dict[int, int]) -> None:
     fresh = os.path.join(path, "lookup.new")
-    shutil.rmtree(fresh, ignore_errors=True)
+    disk.remove_tree(fresh)
     disk.makedirs(os.path.join(fresh, "lookup"))
     if config.incremental_mode:
         disk.replace_file(os.path.join(fresh, "lookup", ".inc"), str(max(slots, default=0) + 1).encode(), sync=True)
@@ -227,9 +226,9 @@ def _write(disk: Disk, path: str, config: Config, slots: dict[int, int]) -> None
     for name in ("journal", "joined"):
         with suppress(FileNotFoundError):
             disk.unlink(os.path.join(path, name))
-    shutil.rmtree(os.path.join(path, "lookup.old"), ignore_errors=True)
+    disk.remove_tree(os.path.join(path, "lookup.old"))
     with suppress(FileNotFoundError):
         disk.replace(os.path.join(path, "lookup"), os.path.join(path, "lookup.old"))
     disk.replace(os.path.join(fresh, "lookup"), os.path.join(path, "lookup"))
-    os.rmdir(fresh)
+    disk.rmdir(fresh)
     disk.sync_folder(path)

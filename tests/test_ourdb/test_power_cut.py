@@ -1,0 +1,176 @@
+"""After a power cut at any moment the database holds what a prefix of the commits made, and works on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from power_cut import QuickDisk, RecordingDisk, states, write_state
+
+from ourdb.db import OurDB
+
+State = dict[int, list[bytes]]
+
+
+class Recorded:
+    """A database on a recording disk, and the states that its commits made: each id's history."""
+
+    def __init__(self, root: Path, level: str, config: dict[str, Any]) -> None:
+        self.disk = RecordingDisk(str(root))
+        self.config = config
+        self.level = level
+        self.history: list[State] = [{}]
+        self.db = self.open()
+
+    def open(self) -> OurDB:
+        self.disk.note("opening")
+        db = OurDB(os.path.join(self.disk.root, "db"), self.config, synchronous=self.level, disk=self.disk)  # type: ignore[arg-type]
+        self.disk.note("open")
+        return db
+
+    def commit(self, *changes: tuple[int, bytes | None]) -> None:
+        """Make *changes* (id, data or None to delete) one commit."""
+        state = {record_id: list(versions) for record_id, versions in self.history[-1].items()}
+        for record_id, data in changes:
+            if data is None:
+                del state[record_id]
+            else:
+                state.setdefault(record_id, []).insert(0, data)
+        self.history.append(state)
+        self.disk.note("begin", len(self.history) - 1)
+        with self.db.transaction():
+            for record_id, data in changes:
+                if data is None:
+                    self.db.delete(record_id)
+                else:
+                    self.db.set(id=record_id, data=data)
+        self.disk.note("done", len(self.history) - 1)
+
+    def sync(self) -> None:
+        self.db.sync()
+        self.disk.note("synced", len(self.history) - 1)
+
+    def close(self) -> None:
+        self.db.close()
+        self.disk.note("synced", len(self.history) - 1)
+
+
+def single_sets(recorded: Recorded) -> None:
+    for number in range(12):
+        recorded.commit((number % 5, b"%d-" % number * (1 + number * 40)))
+        if number == 6:
+            recorded.sync()
+    recorded.close()
+
+
+def transactions_and_deletes(recorded: Recorded) -> None:
+    recorded.commit((1, b"a" * 700), (2, b"b"), (3, b""))
+    recorded.commit((2, None), (1, b"again"))
+    recorded.sync()
+    recorded.commit((1, None), (4, b"c" * 3000))
+    recorded.commit((2, b"back"), (3, None))
+    recorded.sync()
+    recorded.commit((5, b"tail" * 500))
+
+
+def rollover(recorded: Recorded) -> None:
+    for number in range(9):
+        recorded.commit((number % 4, bytes([65 + number]) * 300), (7, b"%d" % number))
+        if number % 4 == 3:
+            recorded.sync()
+    recorded.close()
+
+
+def reopened(recorded: Recorded) -> None:
+    recorded.commit((1, b"one"))
+    recorded.close()
+    recorded.db = recorded.open()
+    recorded.commit((1, b"two" * 300), (2, b"x"))
+    recorded.commit((2, None))
+    recorded.close()
+    recorded.db = recorded.open()
+    recorded.commit((3, b"three"))
+
+
+def compacted(recorded: Recorded) -> None:
+    for number in range(6):
+        recorded.commit((number % 3, b"%d" % number * 200))
+    recorded.commit((0, None))
+    recorded.db.compact()
+    recorded.disk.note("synced", len(recorded.history) - 1)
+    recorded.commit((9, b"after"))
+    recorded.close()
+
+
+WORKLOADS = [single_sets, transactions_and_deletes, rollover, reopened, compacted]
+CONFIGS: dict[str, dict[str, Any]] = {
+    "wide": {"record_nr_max": 50, "keysize": 6, "file_size": 1000, "incremental_mode": False},
+    "narrow": {"record_nr_max": 50, "keysize": 3, "incremental_mode": False},
+}
+
+
+def allowed(events: list[tuple[Any, ...]], level: str) -> tuple[int, int]:
+    """Return the first and the last commit of which the state may be what is found."""
+    synced = max((event[1] for event in events if event[0] == "synced"), default=0)
+    begun = max((event[1] for event in events if event[0] == "begin"), default=0)
+    done = max((event[1] for event in events if event[0] == "done"), default=0)
+    return (max(synced, done) if level == "full" else synced), begun
+
+
+def content(db: OurDB) -> State:
+    return {record_id: db.get_history(record_id, 100) for record_id in db}
+
+
+def examine(root: Path, files: dict[str, bytes | None], events: list[tuple[Any, ...]], recorded: Recorded) -> None:
+    """Open one state, compare it with what may be there, and see that the database works on."""
+    write_state(files, str(root))
+    path = str(root / "db")
+    first, last = allowed(events, recorded.level)
+    if not any(event[0] == "open" for event in events):
+        OurDB(path, recorded.config, disk=QuickDisk()).close()
+        return
+    db = OurDB(path, {}, disk=QuickDisk())
+    found = content(db)
+    candidates = recorded.history[first : last + 1]
+    assert found in candidates, f"found {found}, allowed are the states after commits {first} to {last}"
+    assert list(db.check()) == []
+    db.set(id=42, data=b"and on")
+    db.close()
+    with OurDB(path, {}, disk=QuickDisk()) as again:
+        assert content(again) == {**found, 42: [b"and on", *found.get(42, [])]}
+    assert {name for name in os.listdir(path) if not name.endswith(".db")} == {"lookup"}
+
+
+def run(workload: Callable[[Recorded], None], level: str, config: str, tmp_path: Path, count: int, seed: int) -> int:
+    source = tmp_path / "source"
+    source.mkdir()
+    recorded = Recorded(source, level, CONFIGS[config])
+    workload(recorded)
+    events = recorded.disk.events[:]
+    examined = 0
+    for step, files in states(events, count, seed):
+        target = tmp_path / "state"
+        try:
+            examine(target, files, events[:step], recorded)
+        except BaseException as error:
+            error.add_note(f"{workload.__name__}, {level}, {config}, seed {seed}, after event {step} {events[step - 1]!r:.80}")
+            raise
+        shutil.rmtree(target)
+        examined += 1
+    return examined
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("level", ["normal", "full"])
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.__name__)
+def test_a_power_cut_leaves_a_prefix_of_the_commits(
+    workload: Callable[[Recorded], None], level: str, config: str, tmp_path: Path
+) -> None:
+    """Whatever of the unsynced writes is lost, what is found is the state after some allowed commit."""
+    if workload is rollover and config == "narrow":
+        config = "wide"
+    assert run(workload, level, config, tmp_path, count=120, seed=1) > 50
