@@ -1,13 +1,13 @@
 """OurDB: a small keyed store in pure Python that keeps the history of every record.
 
-    >>> import ourdb, tempfile
-    >>> db = ourdb.new(path=tempfile.mkdtemp())
-    >>> record_id = db.set(data=b"one")
-    >>> db.set(id=record_id, data=b"two")
-    1
-    >>> db.get(record_id), db.get_history(record_id, 5)
-    (b'two', [b'two', b'one'])
-    >>> db.destroy()
+>>> import ourdb, tempfile
+>>> db = ourdb.new(path=tempfile.mkdtemp())
+>>> record_id = db.set(data=b"one")
+>>> db.set(id=record_id, data=b"two")
+1
+>>> db.get(record_id), db.get_history(record_id, 5)
+(b'two', [b'two', b'one'])
+>>> db.destroy()
 """
 
 from ourdb.config import Config

@@ -56,7 +56,9 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dest", metavar="DEST", nargs="?", help="folder for `data` and `.inc`")
     parser.add_argument("--sparse", action="store_true", help="only the slots in use")
     parser.add_argument(
-        "--for-original", action="store_true", help="write PATH/lookup_dump.db, which the original loads when it opens PATH"
+        "--for-original",
+        action="store_true",
+        help="write PATH/lookup_dump.db, which the original loads when it opens PATH",
     )
 
 
@@ -127,7 +129,9 @@ def history(arguments: argparse.Namespace) -> int:
     with ourdb.new(arguments.path, read_only=True) as db:
         versions = db.get_history(arguments.id, arguments.depth)
     if arguments.json:
-        _print_json([{"version": -number, "size": len(data), "hex": data.hex()} for number, data in enumerate(versions)])
+        _print_json(
+            [{"version": -number, "size": len(data), "hex": data.hex()} for number, data in enumerate(versions)]
+        )
     else:
         for number, data in enumerate(versions):
             print(f"{-number:4d} {len(data):6d}  {_preview(data)}")
@@ -142,7 +146,9 @@ def dump(arguments: argparse.Namespace) -> int:
             data = then.get(record_id)
             file_number, position = location >> 32, location & 0xFFFFFFFF
             if arguments.json:
-                _print_json({"id": record_id, "file": file_number, "position": position, "size": len(data), "hex": data.hex()})
+                _print_json(
+                    {"id": record_id, "file": file_number, "position": position, "size": len(data), "hex": data.hex()}
+                )
             else:
                 print(f"{record_id:9d} {file_number}.db:{position:<10d} {len(data):6d}  {_preview(data)}")
     return 0
@@ -188,7 +194,9 @@ def repair(arguments: argparse.Namespace) -> int:
         return 0
     print(f"{report.records} records with {report.versions} versions found")
     if report.guessed_ids:
-        print(f"{len(report.guessed_ids)} ids were given by the order of the records; they are right if nothing was ever deleted")
+        print(
+            f"{len(report.guessed_ids)} ids were given by the order of the records; they are right if nothing was ever deleted"
+        )
     if report.gaps:
         print(f"{report.gaps} places hold zeros, where records were deleted")
     for path, position, size in report.lost:

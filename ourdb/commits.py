@@ -104,7 +104,9 @@ class Transaction:
                 raise OurDBError("id must be provided when incremental is disabled")
             checked, previous = stage.next_id, 0
             if checked >= store.config.record_nr_max:
-                raise DatabaseFull(f"lookup table is full: {store.folder} holds ids 1 to {store.config.record_nr_max - 1}")
+                raise DatabaseFull(
+                    f"lookup table is full: {store.folder} holds ids 1 to {store.config.record_nr_max - 1}"
+                )
         else:
             checked = store.check_id(record_id)
             previous = stage.locate(checked)
@@ -122,7 +124,9 @@ class Transaction:
             kind = INLINED
             self._inlined.append(data)
         crc = int.from_bytes(record[2:6], "little")
-        self._operations += OPERATION.pack(kind, self._commits.index(store), len(data), checked, crc, location, previous)
+        self._operations += OPERATION.pack(
+            kind, self._commits.index(store), len(data), checked, crc, location, previous
+        )
         self.sets += 1
         return checked
 
@@ -207,7 +211,9 @@ class Transaction:
                 stage.flush()
         if commits.synchronous == "full" and len(self._inlined) < self.sets:
             self._sync_records(stages)
-        next_ids = [stage.next_id if stage else store.next_id for stage, store in zip(stages, commits.stores, strict=True)]
+        next_ids = [
+            stage.next_id if stage else store.next_id for stage, store in zip(stages, commits.stores, strict=True)
+        ]
         next_ids.append(0)
         frame = journal.frame(self._operations, count, (next_ids[0], next_ids[1]), b"".join(self._inlined))
         journal.append(frame, may_use_reserve=not self.sets)

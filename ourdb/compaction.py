@@ -1,17 +1,18 @@
 """Taking back dead space: the records that count are written to new files, which then replace the old ones.
 
-1. All survivors, in the order of their ids, each history oldest first, go to `N.db` and a table `data` in the folder
-   `compact`. Everything is made durable. Until here nothing of the database has changed.
-2. `compact/ready` (a count of the new record files) is made durable: from here there is no way but forward.
-3. The new files are moved over the old ones, old record files beyond them removed, then `compact`.
+1. All survivors, in the order of their ids, each history oldest first, go to record files and a table beside the old ones,
+   under names with `.compact` behind. Everything is made durable. Until here nothing of the database has changed.
+2. The file `compact` (a count of the new record files) is made durable: from here there is no way but forward.
+3. The new files are renamed over the old ones, old record files beyond them and then `compact` are removed.
 
-A crash before 2 leaves a folder that the next open removes, one after 2 is carried on by it: each move can be repeated.
+A crash before 2 leaves files that the next open removes, one after 2 is carried on by it: each step can be repeated.
 The result is what the reference would have written for the same sets; it opens there.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -26,15 +27,25 @@ from ourdb.store import Store
 __all__ = ["finish_compaction", "is_switching", "write_survivors"]
 
 _COUNT_MAX: Final = 16
+_SUFFIX: Final = ".compact"
+_NEW_FILE: Final = re.compile(r"([0-9]{1,5}\.db|data)\.compact")
+_TEMPORARY: Final = frozenset({"compact.new", "joined.new", ".inc.new", ".ourdb.new", "data.new"})
 
 
-def _folder(folder: str) -> str:
+def _marker(folder: str) -> str:
     return os.path.join(folder, "compact")
+
+
+class _NewFiles(RecordFiles):
+    """The record files that will replace those of the same number."""
+
+    def path(self, file_number: int) -> str:
+        return super().path(file_number) + _SUFFIX
 
 
 def is_switching(disk: Disk, folder: str) -> bool:
     """Say whether the files of the database in *folder* are just being replaced."""
-    return disk.exists(os.path.join(_folder(folder), "ready"))
+    return disk.exists(_marker(folder))
 
 
 def write_survivors(disk: Disk, store: Store, *, keep_history: bool) -> None:
@@ -43,26 +54,25 @@ def write_survivors(disk: Disk, store: Store, *, keep_history: bool) -> None:
     *store* must be as after a checkpoint, and not be written meanwhile. Raises CorruptRecord (a record that can't be
     read is not dropped silently), OSError (full disk).
     """
-    target = _folder(store.folder)
-    disk.remove_tree(target)
-    disk.makedirs(target)
+    _remove_new(disk, store.folder)
+    config = store.config
+    files = _NewFiles(disk, store.folder, read_only=False)
     try:
-        files = RecordFiles(disk, target, read_only=False)
-        try:
-            files.create_first()
-            appender = Appender(files, store.config)
-            survivors = _moved(store, appender, keep_history=keep_history)
-            write_full(disk, os.path.join(target, "data"), store.config.keysize, store.config.record_nr_max, survivors)
-            appender.flush()
-            files.end_file = appender.file
-            files.sync()
-        finally:
-            files.close()
-        disk.sync_folder(target)
-        disk.replace_file(os.path.join(target, "ready"), str(appender.file + 1).encode(), sync=True)
+        files.create_first()
+        appender = Appender(files, config)
+        survivors = _moved(store, appender, keep_history=keep_history)
+        write_full(disk, lookup_path(store.folder) + _SUFFIX, config.keysize, config.record_nr_max, survivors)
+        appender.flush()
+        files.end_file = appender.file
+        files.sync()
+        disk.sync_folder(store.folder)
+        disk.sync_folder(os.path.dirname(lookup_path(store.folder)))
+        disk.replace_file(_marker(store.folder), str(appender.file + 1).encode(), sync=True)
     except BaseException:
-        disk.remove_tree(target)
+        _remove_new(disk, store.folder)
         raise
+    finally:
+        files.close()
 
 
 def _moved(store: Store, appender: Appender, *, keep_history: bool) -> Iterator[tuple[int, int]]:
@@ -80,30 +90,31 @@ def _moved(store: Store, appender: Appender, *, keep_history: bool) -> Iterator[
 
 def finish_compaction(disk: Disk, folder: str) -> None:
     """Carry on a compaction that is ready, or remove one that is not. Does nothing where there is none."""
-    source = _folder(folder)
-    if not os.path.isdir(source) or os.path.islink(source):
-        return
     if is_switching(disk, folder):
-        ready = os.path.join(source, "ready")
-        raw = disk.read_file(ready, _COUNT_MAX)
+        raw = disk.read_file(_marker(folder), _COUNT_MAX)
         if not raw.isdigit():
-            raise CorruptRecord(ready, 0, f"expected a count of record files, found {raw!r}")
-        _switch(disk, folder, source, int(raw))
-    disk.remove_tree(source)
-    disk.sync_folder(folder)
+            raise CorruptRecord(_marker(folder), 0, f"expected a count of record files, found {raw!r}")
+        _switch(disk, folder, int(raw))
+    _remove_new(disk, folder)
 
 
-def _switch(disk: Disk, folder: str, source: str, count: int) -> None:
-    moves = [(os.path.join(source, f"{n}.db"), os.path.join(folder, f"{n}.db")) for n in range(count)]
-    moves.append((os.path.join(source, "data"), lookup_path(folder)))
-    for new, old in moves:
-        if disk.exists(new):
-            disk.replace(new, old)
+def _switch(disk: Disk, folder: str, count: int) -> None:
     files = RecordFiles(disk, folder, read_only=False)
+    for path in [files.path(number) for number in range(count)] + [lookup_path(folder)]:
+        if disk.exists(path + _SUFFIX):
+            disk.replace(path + _SUFFIX, path)
     for number in files.numbers():
         if number >= count:
             disk.unlink(files.path(number))
     disk.sync_folder(folder)
     disk.sync_folder(os.path.dirname(lookup_path(folder)))
-    disk.unlink(os.path.join(source, "ready"))
-    disk.sync_folder(source)
+    disk.unlink(_marker(folder))
+    disk.sync_folder(folder)
+
+
+def _remove_new(disk: Disk, folder: str) -> None:
+    """Remove new files that are not ready, and what a crash left of a `Disk.replace_file`."""
+    for place in (folder, os.path.dirname(lookup_path(folder))):
+        for name in disk.listdir(place) if os.path.isdir(place) else ():
+            if name in _TEMPORARY or _NEW_FILE.fullmatch(name):
+                disk.unlink(os.path.join(place, name))

@@ -75,7 +75,12 @@ class Config:
         return self.record_nr_max * self.keysize
 
 
-DEFAULTS: Final = {"record_nr_max": 16_777_215, "record_size_max": 4096, "file_size": 500 * 2**20, "incremental_mode": True}
+DEFAULTS: Final = {
+    "record_nr_max": 16_777_215,
+    "record_size_max": 4096,
+    "file_size": 500 * 2**20,
+    "incremental_mode": True,
+}
 
 STRUCT: Final = struct.Struct("<BB4xQQQ")
 """keysize, incremental_mode, 4 zero bytes, record_nr_max, record_size_max, file_size: as `lookup/.ourdb` holds it."""

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 from zlib import crc32
 
 from ourdb import maintenance
@@ -158,7 +158,7 @@ class OurDB:
     ) -> None:
         if synchronous not in _LEVELS:
             raise OurDBError(f"synchronous must be one of {', '.join(_LEVELS)}, not {synchronous!r}")
-        if not isinstance(timeout, (int, float)) or not 0 <= timeout <= 1e9:
+        if not 0 <= timeout <= 1e9:
             raise OurDBError(f"timeout must be seconds, 0 or more, not {timeout!r}")
         if read_only and reset:
             raise ReadOnly("a read-only handle can't reset the database")
@@ -194,9 +194,7 @@ class OurDB:
             self._store.close()
             raise
 
-    def _open_for_writing(
-        self, given: dict[str, Any], reset: bool, synchronous: Synchronous, timeout: float
-    ) -> None:
+    def _open_for_writing(self, given: dict[str, Any], reset: bool, synchronous: Synchronous, timeout: float) -> None:
         disk = self._disk
         if not os.path.exists(self.path):
             disk.makedirs(self.path)
@@ -239,12 +237,14 @@ class OurDB:
 
         if partner.identity.identity != pointer.identity:
             close()
-            raise OurDBError(f"{self.path} was joined with another database than the one that is now in {pointer.folder}")
+            raise OurDBError(
+                f"{self.path} was joined with another database than the one that is now in {pointer.folder}"
+            )
         return partner, close
 
     # Reading
 
-    def get(self, id: int) -> bytes:  # noqa: A002 - the reference's name
+    def get(self, id: int) -> bytes:
         """Return a record's data. Raises RecordNotFound, IdOutOfRange, CorruptRecord.
 
         Reads through a memory map, without a system call and without waiting for writers.
@@ -299,9 +299,12 @@ class OurDB:
         try:
             yield
         except (ValueError, OSError) as error:
-            if self._is_closed and not isinstance(error, OurDBError):
+            if self._closed_meanwhile() and not isinstance(error, OurDBError):
                 raise self._closed_error() from None
             raise
+
+    def _closed_meanwhile(self) -> bool:
+        return self._is_closed
 
     def _closed_error(self) -> DatabaseClosed:
         return DatabaseClosed(f"{self.path} is closed; open it again with ourdb.new")
@@ -313,13 +316,13 @@ class OurDB:
         with self.snapshot() as then:
             return [then.get(record_id) for record_id in ids]
 
-    def get_history(self, id: int, depth: int) -> list[bytes]:  # noqa: A002
+    def get_history(self, id: int, depth: int) -> list[bytes]:
         """Return the newest *depth* versions of a record, newest first. Raises RecordNotFound, CorruptRecord."""
         with self._while_open():
             checked = self._store.check_id(id)
             return self._stable(lambda: self._store.history(checked, depth, self._locate))
 
-    def lookup(self, id: int) -> Location:  # noqa: A002
+    def lookup(self, id: int) -> Location:
         """Return where a record lies; (0, 0) if there is none."""
         with self._while_open():
             return split(self._locate(self._store.check_id(id)))
@@ -335,7 +338,7 @@ class OurDB:
                 raise DatabaseFull(f"lookup table is full: {self.path} holds ids 1 to {self.config.record_nr_max - 1}")
             return next_id
 
-    def __contains__(self, id: object) -> bool:  # noqa: A002
+    def __contains__(self, id: object) -> bool:
         with self._while_open():
             try:
                 return bool(self._locate(self._store.check_id(id)))
@@ -383,7 +386,7 @@ class OurDB:
 
     # Writing
 
-    def set(self, *, data: bytes | bytearray | memoryview, id: int | None = None) -> int:  # noqa: A002
+    def set(self, *, data: bytes | bytearray | memoryview, id: int | None = None) -> int:
         """Store *data* (0 to 65535 bytes) as a record and return its id; as durable as `synchronous` says on return.
 
         Incremental mode: without *id* a new record is made; with one, the existing record gets a new version.
@@ -393,7 +396,7 @@ class OurDB:
         commits = self._commits
         if commits.plain and data.__class__ is bytes and commits.lock.acquire(False):
             try:
-                record_id = self._set_plainly(id, data) if commits.plain else None
+                record_id = self._set_plainly(id, data)
             finally:
                 commits.lock.release()
             if record_id is not None:
@@ -411,7 +414,8 @@ class OurDB:
         position = files.end_position
         size = len(data)
         if (
-            journal is None
+            not commits.plain  # looked at again: the lock is held now
+            or journal is None
             or size > RECORD_DATA_MAX
             or position >= store.plain_limit
             or journal.end + _ONE_SIZE + RESERVE > journal.allocated
@@ -454,13 +458,13 @@ class OurDB:
             store.next_id = next_id
             if store.count is not None:
                 store.count += not previous
-            if commits.plain:
+            if self._commits.plain:
                 overlay[record_id] = location
             else:  # a snapshot was taken meanwhile
                 store.publish({record_id: location})
         return record_id
 
-    def delete(self, id: int) -> None:  # noqa: A002
+    def delete(self, id: int) -> None:
         """Remove a record and its history. Raises RecordNotFound, IdOutOfRange; durable as `set`."""
         with self._while_open(), self._commits.begin() as transaction:
             transaction.delete(self._store, id)
@@ -542,8 +546,6 @@ class OurDB:
         Rolls back an open transaction of this thread's; other threads' calls end with DatabaseClosed. Closing twice
         does nothing. In a forked child it only closes the child's copy.
         """
-        if self._is_closed:
-            return
         commits = self._commits
         with commits.lock:
             if self._is_closed:
@@ -569,7 +571,7 @@ class OurDB:
         self.close()
         self._disk.remove_tree(self.path)
 
-    def __enter__(self) -> OurDB:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -222,7 +222,7 @@ class Disk:
             time.sleep(_LOCK_RETRY_SECONDS)
 
     def _lock_windows(self, folder: str, timeout: float) -> int:
-        import msvcrt  # noqa: PLC0415 - Windows only
+        import msvcrt
 
         # Folders have no descriptors there: the last byte of a file's range is locked, which no read or write touches.
         fd = os.open(os.path.join(folder, "lookup", ".ourdb"), os.O_RDWR | os.O_CREAT | _BINARY)
@@ -246,7 +246,6 @@ class Disk:
             yield fd
         finally:
             self.close(fd)
-
 
     def boot_id(self) -> bytes:
         """Return 16 bytes that change when the machine starts anew; zeros where the system does not tell.

@@ -48,7 +48,7 @@ def prepare(disk: Disk, folder: str, given: dict[str, Any], *, read_only: bool) 
         return config
     if disk.exists(lookup_path(folder)):
         config = _from_table(disk, folder, given)
-    elif saved := _saved_table(disk, folder):
+    elif saved := _saved_table(folder):
         config = _import_saved(disk, folder, saved, given, read_only=read_only)
     else:
         return _new(disk, folder, given, read_only=read_only)
@@ -63,7 +63,9 @@ def _finish_creation(disk: Disk, folder: str, config: Config, *, read_only: bool
         return
     first = os.path.join(folder, "0.db")
     if read_only or (os.path.exists(first) and os.path.getsize(first) > 1):
-        raise UnsupportedFormat(f"{lookup_path(folder)} is missing; open_recovered or `python -m ourdb repair` rebuilds it")
+        raise UnsupportedFormat(
+            f"{lookup_path(folder)} is missing; open_recovered or `python -m ourdb repair` rebuilds it"
+        )
     _create_empty(disk, folder, config)
 
 
@@ -94,20 +96,26 @@ def _from_table(disk: Disk, folder: str, given: dict[str, Any]) -> Config:
             config = Config(**{**given, "incremental_mode": incremental})
             if config.table_size != size and "record_nr_max" not in given and size % config.keysize == 0:
                 config = Config(**{**given, "incremental_mode": incremental, "record_nr_max": size // config.keysize})
-            fitting = [keysize for keysize in KEY_SIZES if size % keysize == 0 and _plausible(disk, folder, fd, size, keysize)]
+            fitting = [
+                keysize for keysize in KEY_SIZES if size % keysize == 0 and _plausible(disk, folder, fd, size, keysize)
+            ]
             if config.table_size != size or (fitting and config.keysize not in fitting):
                 raise UnsupportedFormat(
                     f"{path} has {size} bytes and reads with key size {fitting or 'none of 2, 3, 4, 6'}; the config given "
                     f"means {config.record_nr_max} slots of {config.keysize} bytes, {config.table_size} in all"
                 )
             return config
-        fitting = [keysize for keysize in KEY_SIZES if size % keysize == 0 and _plausible(disk, folder, fd, size, keysize)]
+        fitting = [
+            keysize for keysize in KEY_SIZES if size % keysize == 0 and _plausible(disk, folder, fd, size, keysize)
+        ]
     if len(fitting) != 1:
         raise UnsupportedFormat(
             f"{path}: {size} bytes read as slots of {fitting or 'no key size'}; "
             "give record_nr_max and record_size_max (or keysize) as the folder was made with"
         )
-    return Config(**{**given, "incremental_mode": incremental, "record_nr_max": size // fitting[0], "keysize": fitting[0]})
+    return Config(
+        **{**given, "incremental_mode": incremental, "record_nr_max": size // fitting[0], "keysize": fitting[0]}
+    )
 
 
 def _plausible(disk: Disk, folder: str, fd: int, size: int, keysize: int) -> bool:
@@ -120,7 +128,7 @@ def _plausible(disk: Disk, folder: str, fd: int, size: int, keysize: int) -> boo
 
 
 def _all_records(disk: Disk, folder: str, locations: Iterable[int]) -> bool:
-    from zlib import crc32  # noqa: PLC0415 - only folders without an identity come here
+    from zlib import crc32
 
     files = RecordFiles(disk, folder, read_only=True)
     try:
@@ -135,7 +143,7 @@ def _all_records(disk: Disk, folder: str, locations: Iterable[int]) -> bool:
     return True
 
 
-def _saved_table(disk: Disk, folder: str) -> str | None:
+def _saved_table(folder: str) -> str | None:
     for name in _DUMPS:
         path = os.path.join(folder, name, "data")
         if os.path.isfile(path):
@@ -145,7 +153,9 @@ def _saved_table(disk: Disk, folder: str) -> str | None:
 
 def _import_saved(disk: Disk, folder: str, saved: str, given: dict[str, Any], *, read_only: bool) -> Config:
     if read_only:
-        raise UnsupportedFormat(f"{folder} has no lookup/ yet, only {saved}; open it once for writing, which imports that")
+        raise UnsupportedFormat(
+            f"{folder} has no lookup/ yet, only {saved}; open it once for writing, which imports that"
+        )
     inc = read_inc(disk, os.path.dirname(saved))
     options = {"incremental_mode": inc is not None, **given}
     with disk.opened(saved) as fd:
@@ -153,7 +163,9 @@ def _import_saved(disk: Disk, folder: str, saved: str, given: dict[str, Any], *,
         raw = disk.read_all(fd, size, 0)
     is_full = "lookup_dump" not in saved and "sparse" not in saved
     if is_full and not {"record_nr_max", "record_size_max", "keysize"} & given.keys():
-        fitting = [k for k in KEY_SIZES if size % k == 0 and _all_records(disk, folder, _used_slots(raw, k)) and any(raw)]
+        fitting = [
+            k for k in KEY_SIZES if size % k == 0 and _all_records(disk, folder, _used_slots(raw, k)) and any(raw)
+        ]
         if len(fitting) != 1:
             raise UnsupportedFormat(f"{saved}: reads as slots of {fitting or 'no key size'}; give the config")
         options |= {"keysize": fitting[0], "record_nr_max": size // fitting[0]}
@@ -165,7 +177,9 @@ def _import_saved(disk: Disk, folder: str, saved: str, given: dict[str, Any], *,
     items = [(record_id, location) for record_id, location in items if location]
     _check_items(saved, items, config)
     if not _all_records(disk, folder, [location for _, location in items[:_SAMPLES]]):
-        raise UnsupportedFormat(f"{saved}: its slots do not point at records when read with key size {config.keysize}; give the config")
+        raise UnsupportedFormat(
+            f"{saved}: its slots do not point at records when read with key size {config.keysize}; give the config"
+        )
     disk.makedirs(os.path.join(folder, "lookup"))
     if config.incremental_mode:
         next_id = inc if inc is not None else max((record_id for record_id, _ in items), default=0) + 1
@@ -203,8 +217,8 @@ def _new(disk: Disk, folder: str, given: dict[str, Any], *, read_only: bool) -> 
         raise UnsupportedFormat(
             f"{folder} holds record files but no lookup table; open_recovered or `python -m ourdb repair` rebuilds it"
         )
-    if not has_records and names - {"lookup"}:
-        raise UnsupportedFormat(f"{folder} is not empty and holds no database (found {sorted(names)[0]!r})")
+    if not has_records and names - {"lookup", "lookup.old", "lookup.new"}:
+        raise UnsupportedFormat(f"{folder} is not empty and holds no database (found {min(names)!r})")
     if read_only:
         raise UnsupportedFormat(f"{folder} holds no database")
     config = Config(**given)

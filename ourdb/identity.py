@@ -1,9 +1,9 @@
-"""`lookup/.ourdb`: the small file that tells what a folder is. The reference ignores it.
+r"""`lookup/.ourdb`: the small file that tells what a folder is. The reference ignores it.
 
 ======  ====  ==============================================================
 offset  size  field (little endian)
 ======  ====  ==============================================================
-0       8     magic ``OurDB\\r\\n\\x1a``
+0       8     magic ``OurDB\r\n\x1a``
 8       2     format number, 1
 10      1     key size
 11      1     1 = incremental mode
@@ -69,6 +69,11 @@ class Identity:
     @staticmethod
     def create(disk: Disk, folder: str, config: Config) -> None:
         """Make the file in one durable step."""
+        disk.replace_file(identity_path(folder), Identity.encode(config), sync=True)
+
+    @staticmethod
+    def encode(config: Config) -> bytes:
+        """Return the bytes of a file with a new identity."""
         raw = _FIXED.pack(
             MAGIC,
             FORMAT,
@@ -80,7 +85,7 @@ class Identity:
             os.urandom(16),
         )
         raw += _CHECKSUM.pack(crc32(raw))
-        disk.replace_file(identity_path(folder), raw.ljust(SIZE, b"\0"), sync=True)
+        return raw.ljust(SIZE, b"\0")
 
     @property
     def epoch(self) -> bytes:
@@ -117,7 +122,9 @@ class Identity:
 
 def _decode(raw: bytes, path: str) -> tuple[Config, bytes]:
     if len(raw) < SIZE:
-        raise UnsupportedFormat(f"{path} has {len(raw)} bytes, expected {SIZE}; remove it and give the config when opening")
+        raise UnsupportedFormat(
+            f"{path} has {len(raw)} bytes, expected {SIZE}; remove it and give the config when opening"
+        )
     magic, number, keysize, incremental, nr_max, size_max, file_size, identity = _FIXED.unpack_from(raw)
     if magic != MAGIC:
         raise UnsupportedFormat(f"{path} starts with {magic!r}, expected {MAGIC!r}")

@@ -271,7 +271,9 @@ class Journal:
             body = prefix[4:] + self.disk.read_all(self.fd, size - PREFIX.size, start + PREFIX.size)
             if crc32(body, chain) != crc:
                 return
-            operations = [Operation._make(raw) for raw in OPERATION.iter_unpack(body[PREFIX.size - 4 : operations_end - 4])]
+            operations = [
+                Operation._make(raw) for raw in OPERATION.iter_unpack(body[PREFIX.size - 4 : operations_end - 4])
+            ]
             inlined = _split(body[operations_end - 4 :], operations)
             if inlined is None:
                 return

@@ -15,7 +15,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from typing import Final
+from typing import Final, Self
 
 from ourdb.disk import Disk
 from ourdb.errors import UnsupportedFormat
@@ -199,7 +199,7 @@ class _fresh:  # noqa: N801 - used like a function
         self.position = 0
         self.waiting = bytearray()
 
-    def __enter__(self) -> _fresh:
+    def __enter__(self) -> Self:
         return self
 
     def add(self, data: bytes) -> None:

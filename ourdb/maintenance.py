@@ -12,8 +12,8 @@ from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, OurDBError, UnsupportedFormat
 from ourdb.folder import lookup_path
 from ourdb.identity import Identity
-from ourdb.lookup import read_inc, sparse_entries, write_full, write_sparse
 from ourdb.location import split
+from ourdb.lookup import read_inc, sparse_entries, write_full, write_sparse
 from ourdb.record import HEADER_SIZE, encode
 from ourdb.record_files import RecordFiles
 from ourdb.store import Snapshot, Store
@@ -77,7 +77,7 @@ def import_table(disk: Disk, store: Store, transaction: Transaction, folder: str
             raise UnsupportedFormat(f"{path}: id {record_id} is not below record_nr_max, {config.record_nr_max}")
         store.record(location)
     stage = transaction.stage(store)
-    current = {record_id: location for record_id, location in store.items(store.overlay | stage.pending)}
+    current = dict(store.items(store.overlay | stage.pending))
     for record_id in current.keys() - entries.keys():
         transaction.point(store, record_id, 0)
     for record_id, location in entries.items():
@@ -111,7 +111,9 @@ def _check_history(store: Store, record_id: int, location: int, found: dict[int,
         number, position = split(location)
         path = files.path(number)
         if position == 0 or location >= end:
-            yield Problem(path, position, f"the location is not within the records, which end at {split(end)}", record_id)
+            yield Problem(
+                path, position, f"the location is not within the records, which end at {split(end)}", record_id
+            )
             return
         if position in found.setdefault(number, {}):
             yield Problem(path, position, "the record belongs to another id too", record_id)

@@ -238,7 +238,9 @@ class Appender:
                 f"key size of {self._config.keysize} can address one record file only; nothing was written; compact the database"
             )
         if self.file + 1 >= FILE_COUNT_MAX:
-            raise DatabaseFull(f"{self._files.folder}: record file {self.file} is full and the last of {FILE_COUNT_MAX}")
+            raise DatabaseFull(
+                f"{self._files.folder}: record file {self.file} is full and the last of {FILE_COUNT_MAX}"
+            )
         self.flush()
         self.file = self.buffer_file = self.file + 1
         self.buffer_position = 0

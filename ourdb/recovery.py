@@ -98,7 +98,9 @@ def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> No
         )
     mark_end = max((commit.end for commit in journal.commits() if not commit.operations), default=0)
     if journal.has_damaged_slot and not mark_end:
-        raise CorruptRecord(journal.path, 0, "a journal header is damaged; `python -m ourdb repair` keeps what is whole")
+        raise CorruptRecord(
+            journal.path, 0, "a journal header is damaged; `python -m ourdb repair` keeps what is whole"
+        )
     _start(header, stores)
     for number, commit in enumerate(journal.commits(), 1):
         is_marked = commit.end <= mark_end
@@ -111,7 +113,9 @@ def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> No
 def _refuse_lost_header(journal: Journal) -> None:
     # The header is durable before the first commit is written: without one there are no commits, or it was damaged.
     if any(journal.first_bytes(PREFIX.size)):
-        raise CorruptRecord(journal.path, 0, "both journal headers are damaged; `python -m ourdb repair` keeps what is whole")
+        raise CorruptRecord(
+            journal.path, 0, "both journal headers are damaged; `python -m ourdb repair` keeps what is whole"
+        )
 
 
 def _start(header: JournalHeader, stores: list[Store | None]) -> None:

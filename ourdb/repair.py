@@ -102,7 +102,9 @@ def _config(disk: Disk, path: str, given: dict[str, Any], file_count: int) -> Co
         return identity.config
     config = Config(**given)
     if config.keysize < 6 and file_count > 1:
-        raise OurDBError(f"{path} has {file_count} record files, a key size of {config.keysize} can address one; give the config")
+        raise OurDBError(
+            f"{path} has {file_count} record files, a key size of {config.keysize} can address one; give the config"
+        )
     return config
 
 
@@ -139,10 +141,11 @@ def _record_end(files: RecordFiles, number: int, position: int, size: int, previ
     header = decode_header(files.raw(number, position, HEADER_SIZE))
     location = number << 32 | position
     end = position + HEADER_SIZE + header.data_size
-    if end > size or header == (0, 0, 0) or (header.previous and header.previous not in previous):
-        # An older version that was lost is no reason to lose the newer one, if its data is right and not empty.
-        if end > size or not header.data_size or header.previous >= location:
-            return 0
+    if end > size or header.previous >= location or header == (0, 0, 0):
+        return 0
+    # An older version that was lost is no reason to lose the newer one, if there is data whose CRC can tell.
+    if header.previous and header.previous not in previous and not header.data_size:
+        return 0
     if crc32(files.data(location, header.data_size)) != header.crc:
         return 0
     previous[location] = header.previous
@@ -216,19 +219,19 @@ def _id_from_history(
 
 
 def _write(disk: Disk, path: str, config: Config, slots: dict[int, int]) -> None:
-    fresh = os.path.join(path, "lookup.new")
+    lookup, fresh, old = (os.path.join(path, name) for name in ("lookup", "lookup.new", "lookup.old"))
     disk.remove_tree(fresh)
-    disk.makedirs(os.path.join(fresh, "lookup"))
+    disk.makedirs(fresh)
     if config.incremental_mode:
-        disk.replace_file(os.path.join(fresh, "lookup", ".inc"), str(max(slots, default=0) + 1).encode(), sync=True)
-    write_full(disk, lookup_path(fresh), config.keysize, config.record_nr_max, sorted(slots.items()))
-    Identity.create(disk, fresh, config)
+        disk.replace_file(os.path.join(fresh, ".inc"), str(max(slots, default=0) + 1).encode(), sync=True)
+    write_full(disk, os.path.join(fresh, "data"), config.keysize, config.record_nr_max, sorted(slots.items()))
+    disk.replace_file(os.path.join(fresh, ".ourdb"), Identity.encode(config), sync=True)
     for name in ("journal", "joined"):
         with suppress(FileNotFoundError):
             disk.unlink(os.path.join(path, name))
-    disk.remove_tree(os.path.join(path, "lookup.old"))
+    disk.sync_folder(path)
+    disk.remove_tree(old)
     with suppress(FileNotFoundError):
-        disk.replace(os.path.join(path, "lookup"), os.path.join(path, "lookup.old"))
-    disk.replace(os.path.join(fresh, "lookup"), os.path.join(path, "lookup"))
-    disk.rmdir(fresh)
+        disk.replace(lookup, old)
+    disk.replace(fresh, lookup)
     disk.sync_folder(path)

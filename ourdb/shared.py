@@ -82,7 +82,9 @@ class Viewer:
                     time.sleep(_SWITCH_SECONDS)
                     continue
                 if b"present" in epochs:
-                    raise OurDBError(f"{self.stores[0].folder}: a writer has taken over the folder; open it again to read")
+                    raise OurDBError(
+                        f"{self.stores[0].folder}: a writer has taken over the folder; open it again to read"
+                    )
                 # A checkpoint may take the journal away, or write it anew, under our eyes: then the epoch has moved.
                 problem: OurDBError | None = None
                 try:
@@ -98,7 +100,9 @@ class Viewer:
                     for store in self.stores:
                         store.epoch += 1
                     return
-            raise OurDBError(f"{self.stores[0].folder}: the writer checkpoints faster than this process can read; try again")
+            raise OurDBError(
+                f"{self.stores[0].folder}: the writer checkpoints faster than this process can read; try again"
+            )
 
     def _replay(self) -> None:
         for store in self.stores:

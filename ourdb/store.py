@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator
+from typing import Self
 from zlib import crc32
 
 from ourdb.disk import Disk
@@ -34,9 +35,7 @@ class Store:
         self.folder = folder
         self.identity = identity
         self.config = config = identity.config
-        self.table = LookupTable(
-            disk, lookup_path(folder), config.keysize, config.record_nr_max, read_only=read_only
-        )
+        self.table = LookupTable(disk, lookup_path(folder), config.keysize, config.record_nr_max, read_only=read_only)
         self.files = RecordFiles(disk, folder, read_only=read_only)
         self.plain_limit = min(config.file_size, 1 << 8 * min(config.keysize, 4))
         """Position from which on an append needs a new file, or has no room."""
@@ -293,7 +292,7 @@ class Snapshot:
             self._store.snapshots.discard(self)
             self._release()
 
-    def __enter__(self) -> Snapshot:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

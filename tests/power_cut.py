@@ -18,14 +18,17 @@ import attrs
 from ourdb.disk import Disk
 
 BLOCK = 512
-_CHANGES = ("write", "sync", "name", "sync folder")
+_CHANGES = ("write", "sync", "name", "rename", "sync folder")
 
 
 class QuickDisk(Disk):
     """A disk whose syncs cost nothing, for opening states; another boot than the one that was recorded."""
 
-    fsync = staticmethod(lambda _fd: None)
-    fdatasync = staticmethod(lambda _fd: None)
+    def fsync(self, fd: int) -> None:  # type: ignore[override]
+        pass
+
+    def fdatasync(self, fd: int) -> None:  # type: ignore[override]
+        pass
 
     def sync_folder(self, path: str) -> None:
         pass
@@ -45,7 +48,9 @@ class _Inode:
 @attrs.define
 class _Folder:
     durable: dict[str, int | None] = attrs.field(factory=dict)  # name -> inode number, None for a folder
-    pending: list[tuple[str, int | None, bool]] = attrs.field(factory=list)  # name, inode, is it there then
+    pending: list[tuple[str, int | None, bool | str]] = attrs.field(
+        factory=list
+    )  # name, inode, there or not or from where
 
 
 @attrs.define
@@ -69,6 +74,9 @@ class Model:
             self.folders.setdefault(folder, _Folder()).pending.append((name, number, present))
             if number is not None:
                 self.inodes.setdefault(number, _Inode())
+        elif kind == "rename":
+            folder, name, number, old_name = rest
+            self.folders.setdefault(folder, _Folder()).pending.append((name, number, old_name))
         elif kind == "sync folder":
             entry = self.folders.setdefault(rest[0], _Folder())
             for change in entry.pending:
@@ -95,17 +103,17 @@ class Model:
         return files
 
 
-def _rename(names: dict[str, int | None], change: tuple[str, int | None, bool]) -> None:
+def _rename(names: dict[str, int | None], change: tuple[str, int | None, bool | str]) -> None:
     name, number, present = change
+    if isinstance(present, str):
+        names.pop(present, None)
     if present:
         names[name] = number
     else:
         names.pop(name, None)
 
 
-def _torn(
-    write: tuple[int, bytes | None], choose: random.Random, keep: float
-) -> list[tuple[int, bytes | None]]:
+def _torn(write: tuple[int, bytes | None], choose: random.Random, keep: float) -> list[tuple[int, bytes | None]]:
     position, data = write
     if keep == 1 or choose.random() < keep:
         return [write]
@@ -159,12 +167,12 @@ class RecordingDisk(Disk):
             self.events.append(("name", *self._relative(path), number, True))
         return fd
 
-    def pwrite(self, fd: int, data: bytes | memoryview, position: int) -> int:  # type: ignore[override]
+    def pwrite(self, fd: int, data: bytes | memoryview, position: int) -> int:
         written = os.pwrite(fd, data, position)
         self.events.append(("write", os.fstat(fd).st_ino, position, bytes(data[:written])))
         return written
 
-    def truncate(self, fd: int, size: int) -> None:  # type: ignore[override]
+    def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
         self.events.append(("write", os.fstat(fd).st_ino, size, None))
 
@@ -181,8 +189,10 @@ class RecordingDisk(Disk):
     def replace(self, old: str, new: str) -> None:  # type: ignore[override]
         number = None if os.path.isdir(old) else os.stat(old).st_ino
         os.replace(old, new)
-        self.events.append(("name", *self._relative(new), number, True))
-        self.events.append(("name", *self._relative(old), number, False))
+        folder, name = self._relative(new)
+        old_folder, old_name = self._relative(old)
+        assert folder == old_folder, "a rename between folders is not atomic everywhere"
+        self.events.append(("rename", folder, name, number, old_name))
 
     def unlink(self, path: str) -> None:  # type: ignore[override]
         os.unlink(path)
@@ -203,9 +213,7 @@ class RecordingDisk(Disk):
         return b"first boot 00000"
 
 
-def states(
-    events: list[tuple[Any, ...]], count: int, seed: int
-) -> Iterator[tuple[int, dict[str, bytes | None]]]:
+def states(events: list[tuple[Any, ...]], count: int, seed: int) -> Iterator[tuple[int, dict[str, bytes | None]]]:
     """Yield *count* states (how many events had happened, files) spread over all prefixes of *events*."""
     choose = random.Random(seed)
     step_count = max(1, sum(event[0] in _CHANGES for event in events))

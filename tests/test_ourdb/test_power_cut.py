@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from power_cut import QuickDisk, RecordingDisk, states, write_state
 
 from ourdb.db import OurDB
+from tests.power_cut import QuickDisk, RecordingDisk, states, write_state
 
 State = dict[int, list[bytes]]
 
@@ -143,6 +143,7 @@ def examine(root: Path, files: dict[str, bytes | None], events: list[tuple[Any, 
     with OurDB(path, {}, disk=QuickDisk()) as again:
         assert content(again) == {**found, 42: [b"and on", *found.get(42, [])]}
     assert {name for name in os.listdir(path) if not name.endswith(".db")} == {"lookup"}
+    assert set(os.listdir(os.path.join(path, "lookup"))) == {".ourdb", "data"}
 
 
 def run(workload: Callable[[Recorded], None], level: str, config: str, tmp_path: Path, count: int, seed: int) -> int:
@@ -157,7 +158,9 @@ def run(workload: Callable[[Recorded], None], level: str, config: str, tmp_path:
         try:
             examine(target, files, events[:step], recorded)
         except BaseException as error:
-            error.add_note(f"{workload.__name__}, {level}, {config}, seed {seed}, after event {step} {events[step - 1]!r:.80}")
+            error.add_note(
+                f"{workload.__name__}, {level}, {config}, seed {seed}, after event {step} {events[step - 1]!r:.80}"
+            )
             raise
         shutil.rmtree(target)
         examined += 1
