@@ -223,11 +223,7 @@ class Transaction:
         try:
             for stage in stages:
                 if stage is not None:
-                    stage.store.files.end_file, old = stage.file, stage.store.files.end_file
-                    try:
-                        stage.store.files.sync()
-                    finally:
-                        stage.store.files.end_file = old
+                    stage.store.files.sync()
         except OSError as error:
             raise self._commits.fail(error) from error
 
@@ -502,6 +498,8 @@ def _after_fork() -> None:
         commits.publishing = threading.Lock()
         commits.syncing = threading.Lock()
         commits.transaction = None
+        for store in commits.stores:
+            store.unlock()  # the lock is the parent's, and would live on in this copy
         folder = commits.stores[0].folder
         commits.refuse(
             lambda folder=folder: DatabaseClosed(  # type: ignore[misc]

@@ -167,7 +167,6 @@ class OurDB:
         self.read_only = read_only
         self.recovered: Report | None = None
         self._disk = disk
-        self._lock_fd: int | None = None
         self._is_closed = True
         if read_only:
             self._open_for_reading(given)
@@ -200,24 +199,25 @@ class OurDB:
             disk.makedirs(self.path)
         if not os.path.isdir(self.path):
             raise NotADirectoryError(20, "a database is a folder, this is a file", self.path)
-        self._lock_fd = _lock(disk, self.path, timeout)
+        lock_fd = _lock(disk, self.path, timeout)
         try:
             if reset:
                 _remove_contents(disk, self.path)
             finish_compaction(disk, self.path)
             prepare(disk, self.path, given, read_only=False)
             self._store = _open_store(disk, self.path)
-            try:
-                recover(disk, self._store, self._open_partner)
-            except BaseException:
-                self._store.close()
-                raise
         except BaseException:
-            disk.close(self._lock_fd)
+            disk.close(lock_fd)
+            raise
+        self._store.folder_lock = lock_fd
+        try:
+            recover(disk, self._store, self._open_partner)
+        except BaseException:
+            self._store.close()
             raise
         self._commits = Commits(disk, self._store, synchronous, timeout)
 
-    def _open_partner(self, pointer: Pointer) -> tuple[Store, Any]:
+    def _open_partner(self, pointer: Pointer) -> Store:
         try:
             lock_fd = _lock(self._disk, pointer.folder, 0.0)
         except (FileNotFoundError, NotADirectoryError) as error:
@@ -231,16 +231,13 @@ class OurDB:
             self._disk.close(lock_fd)
             raise
 
-        def close() -> None:
-            partner.close()
-            self._disk.close(lock_fd)
-
+        partner.folder_lock = lock_fd
         if partner.identity.identity != pointer.identity:
-            close()
+            partner.close()
             raise OurDBError(
                 f"{self.path} was joined with another database than the one that is now in {pointer.folder}"
             )
-        return partner, close
+        return partner
 
     # Reading
 
@@ -551,7 +548,8 @@ class OurDB:
             if self._is_closed:
                 return
             try:
-                if commits.refusal is None and commits.transaction is None:
+                if commits.refusal is None:
+                    commits.transaction = None
                     commits.end()
             finally:
                 self._is_closed = True
@@ -561,8 +559,6 @@ class OurDB:
                 else:
                     commits.refuse(self._closed_error)
                 self._store.close()
-                if self._lock_fd is not None:
-                    self._disk.close(self._lock_fd)
 
     def destroy(self) -> None:
         """Close, and remove the folder with all that is in it. Raises ReadOnly."""
@@ -637,6 +633,7 @@ class OurDB:
                 # Threads that are reading keep the old files, which are unchanged, until they let go of the old store.
                 new = _open_store(self._disk, self.path)
                 new.next_id = old.next_id
+                new.folder_lock, old.folder_lock = old.folder_lock, None
                 commits.stores[commits.index(old)] = new
                 self._store = new
                 new.identity.advance(running=False)

@@ -106,6 +106,15 @@ class Disk:
         """Return the file's size in bytes."""
         return os.fstat(fd).st_size
 
+    def next_data(self, fd: int, position: int) -> int:
+        """Return where the next part of a file begins that is no hole, as far as the system tells."""
+        if not hasattr(os, "SEEK_DATA"):
+            return position
+        try:
+            return os.lseek(fd, position, os.SEEK_DATA)
+        except OSError as error:
+            return self.size(fd) if error.errno == errno.ENXIO else position
+
     def is_same_file(self, fd: int, path: str) -> bool:
         """Say whether *path* is the file that *fd* has open. Raises FileNotFoundError."""
         return os.path.samestat(os.fstat(fd), os.stat(path))

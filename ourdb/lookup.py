@@ -10,7 +10,6 @@ Three forms share the slots: the live table (`lookup/data`), the full export (th
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 from collections.abc import Iterable, Iterator
@@ -100,7 +99,7 @@ class LookupTable:
         table_size = self.slot_count * keysize
         at = start * keysize
         while at < table_size:
-            data_at = self._next_data(at)
+            data_at = self._disk.next_data(self._fd, at)
             at = max(at, data_at - data_at % _BLOCK_BYTES)
             if at >= table_size:
                 return
@@ -108,16 +107,6 @@ class LookupTable:
             if raw.count(0) != len(raw):
                 yield at // keysize, list(struct.unpack(f"{keysize}s" * (len(raw) // keysize), raw))
             at += _BLOCK_BYTES - at % _BLOCK_BYTES
-
-    def _next_data(self, at: int) -> int:
-        if not hasattr(os, "SEEK_DATA"):
-            return at
-        try:
-            return os.lseek(self._fd, at, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # only a hole is left
-                return self.slot_count * self.keysize
-            return at
 
     def count(self) -> int:
         """Return how many slots are not empty. Reads the used parts of the table: O(n), 30 ns a slot."""

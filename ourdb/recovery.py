@@ -27,10 +27,10 @@ __all__ = ["members_of", "recover", "replay"]
 _NO_BOOT_ID: Final = bytes(16)
 
 
-def recover(disk: Disk, store: Store, open_partner: Callable[[Pointer], tuple[Store, Callable[[], None]]]) -> None:
+def recover(disk: Disk, store: Store, open_partner: Callable[[Pointer], Store]) -> None:
     """Leave the database of *store*, and one it was joined with, as after a clean close.
 
-    *open_partner* opens and locks the database that a pointer names, and returns it and what closes it again.
+    *open_partner* opens and locks the database that a pointer names, and returns it.
     """
     pointer = read_pointer(disk, store.folder)
     folder = pointer.folder if pointer is not None and pointer.has_journal else store.folder
@@ -38,11 +38,11 @@ def recover(disk: Disk, store: Store, open_partner: Callable[[Pointer], tuple[St
         if pointer is None:
             _recover_group(disk, [store], store)
         else:
-            partner, close = open_partner(pointer)
+            partner = open_partner(pointer)
             try:
                 _recover_group(disk, [partner, store] if pointer.has_journal else [store, partner], store)
             finally:
-                close()
+                partner.close()
     if pointer is not None:
         with suppress(FileNotFoundError):
             disk.unlink(pointer_path(store.folder))

@@ -47,6 +47,8 @@ class Store:
         self.count: int | None = None
         """How many records there are; None until somebody asks."""
         self.snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
+        self.folder_lock: int | None = None
+        """Descriptor that holds the lock on the folder, of a store that is written."""
         self.inlined: dict[int, bytes] = {}
         """Records that only the journal has (read-only handles after a power cut), by location."""
 
@@ -213,12 +215,19 @@ class Store:
         for location, size in self.zeros:
             self.files.zero(location, size)
 
+    def unlock(self) -> None:
+        """Let go of the lock on the folder."""
+        if self.folder_lock is not None:
+            fd, self.folder_lock = self.folder_lock, None
+            self.disk.close(fd)
+
     def close(self) -> None:
-        """Close all files."""
+        """Close all files, the lock last."""
         self.overlay = {}
         self.table.close()
         self.files.close()
         self.identity.close()
+        self.unlock()
 
 
 class Snapshot:
