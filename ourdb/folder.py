@@ -91,23 +91,20 @@ def _from_table(disk: Disk, folder: str, given: dict[str, Any]) -> Config:
         size = disk.size(fd)
         if not 0 < size <= _TABLE_MAX:
             raise UnsupportedFormat(f"{path} has {size} bytes; a lookup table has record_nr_max * keysize")
-        incremental = given.get("incremental_mode", disk.exists(os.path.join(folder, "lookup", ".inc")))
+        next_id = read_inc(disk, os.path.join(folder, "lookup"))
+        incremental = given.get("incremental_mode", next_id is not None)
         if "keysize" in given or "record_size_max" in given or "record_nr_max" in given:
             config = Config(**{**given, "incremental_mode": incremental})
             if config.table_size != size and "record_nr_max" not in given and size % config.keysize == 0:
                 config = Config(**{**given, "incremental_mode": incremental, "record_nr_max": size // config.keysize})
-            fitting = [
-                keysize for keysize in KEY_SIZES if size % keysize == 0 and _plausible(disk, folder, fd, size, keysize)
-            ]
+            fitting = _fitting(disk, folder, fd, size, next_id)
             if config.table_size != size or (fitting and config.keysize not in fitting):
                 raise UnsupportedFormat(
                     f"{path} has {size} bytes and reads with key size {fitting or 'none of 2, 3, 4, 6'}; the config given "
                     f"means {config.record_nr_max} slots of {config.keysize} bytes, {config.table_size} in all"
                 )
             return config
-        fitting = [
-            keysize for keysize in KEY_SIZES if size % keysize == 0 and _plausible(disk, folder, fd, size, keysize)
-        ]
+        fitting = _fitting(disk, folder, fd, size, next_id)
     if len(fitting) != 1:
         raise UnsupportedFormat(
             f"{path}: {size} bytes read as slots of {fitting or 'no key size'}; "
@@ -118,13 +115,20 @@ def _from_table(disk: Disk, folder: str, given: dict[str, Any]) -> Config:
     )
 
 
-def _plausible(disk: Disk, folder: str, fd: int, size: int, keysize: int) -> bool:
-    """Say whether the first slots in use all point at records with a right CRC, and there is one at least."""
+def _fitting(disk: Disk, folder: str, fd: int, size: int, next_id: int | None) -> list[int]:
+    """Return the key sizes with which a full table of *size* bytes makes sense: by its first slots in use.
+
+    They all point at records with a right CRC, there is one at least, and their ids are below the next id.
+    """
     raw = disk.read_all(fd, min(size, 1 << 20), 0)
-    empty = bytes(keysize)
-    slots = (raw[at : at + keysize] for at in range(0, len(raw) - keysize + 1, keysize))
-    used = [int.from_bytes(slot, "big") for slot in slots if slot != empty][:_SAMPLES]
-    return bool(used) and _all_records(disk, folder, used)
+    fitting = []
+    for keysize in KEY_SIZES:
+        slots = (int.from_bytes(raw[at : at + keysize], "big") for at in range(0, len(raw) - keysize + 1, keysize))
+        used = [(record_id, location) for record_id, location in enumerate(slots) if location][:_SAMPLES]
+        ids_fit = next_id is None or all(record_id < next_id for record_id, _ in used)
+        if size % keysize == 0 and used and ids_fit and _all_records(disk, folder, [location for _, location in used]):
+            fitting.append(keysize)
+    return fitting
 
 
 def _all_records(disk: Disk, folder: str, locations: Iterable[int]) -> bool:
@@ -163,9 +167,8 @@ def _import_saved(disk: Disk, folder: str, saved: str, given: dict[str, Any], *,
         raw = disk.read_all(fd, size, 0)
     is_full = "lookup_dump" not in saved and "sparse" not in saved
     if is_full and not {"record_nr_max", "record_size_max", "keysize"} & given.keys():
-        fitting = [
-            k for k in KEY_SIZES if size % k == 0 and _all_records(disk, folder, _used_slots(raw, k)) and any(raw)
-        ]
+        with disk.opened(saved) as fd:
+            fitting = _fitting(disk, folder, fd, size, inc)
         if len(fitting) != 1:
             raise UnsupportedFormat(f"{saved}: reads as slots of {fitting or 'no key size'}; give the config")
         options |= {"keysize": fitting[0], "record_nr_max": size // fitting[0]}
@@ -193,10 +196,6 @@ def _import_saved(disk: Disk, folder: str, saved: str, given: dict[str, Any], *,
 
 def _slots(raw: bytes, keysize: int) -> Iterable[int]:
     return (int.from_bytes(raw[at : at + keysize], "big") for at in range(0, len(raw), keysize))
-
-
-def _used_slots(raw: bytes, keysize: int) -> list[int]:
-    return [location for location in _slots(raw, keysize) if location][:_SAMPLES]
 
 
 def _check_items(path: str, items: list[tuple[int, int]], config: Config) -> None:
