@@ -67,7 +67,9 @@ class Config:
 
     @keysize.default
     def _keysize_by_rule(self) -> int:
-        return key_size_for(self.record_nr_max, self.record_size_max)
+        limits = self.record_nr_max, self.record_size_max
+        # attrs validates when all fields are set: what is no number is reported then, by its name.
+        return key_size_for(*limits) if all(isinstance(limit, int) for limit in limits) else 6
 
     @property
     def table_size(self) -> int:

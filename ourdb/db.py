@@ -45,6 +45,7 @@ Synchronous = Literal["full", "normal", "off"]
 _T = TypeVar("_T")
 
 _LEVELS: Final = ("full", "normal", "off")
+_TIMEOUT_MAX: Final = 1e9
 
 # The hot path of `set` packs a commit of one operation in one go: the prefix behind its CRC, and the operation.
 _ONE: Final = struct.Struct("<IIIQQQ" + OPERATION.format.removeprefix("<"))
@@ -158,7 +159,11 @@ class OurDB:
     ) -> None:
         if synchronous not in _LEVELS:
             raise OurDBError(f"synchronous must be one of {', '.join(_LEVELS)}, not {synchronous!r}")
-        if not 0 <= timeout <= 1e9:
+        try:
+            is_timeout = 0 <= timeout <= _TIMEOUT_MAX
+        except TypeError:
+            is_timeout = False
+        if not is_timeout:
             raise OurDBError(f"timeout must be seconds, 0 or more, not {timeout!r}")
         if read_only and reset:
             raise ReadOnly("a read-only handle can't reset the database")
@@ -204,7 +209,7 @@ class OurDB:
             if reset:
                 _remove_contents(disk, self.path)
             finish_compaction(disk, self.path)
-            prepare(disk, self.path, given, read_only=False)
+            prepare(disk, self.path, given, read_only=False, may_hold_other_files=reset)
             self._store = _open_store(disk, self.path)
         except BaseException:
             disk.close(lock_fd)
@@ -218,25 +223,13 @@ class OurDB:
         self._commits = Commits(disk, self._store, synchronous, timeout)
 
     def _open_partner(self, pointer: Pointer) -> Store:
-        try:
-            lock_fd = _lock(self._disk, pointer.folder, 0.0)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise OurDBError(
-                f"{self.path} was joined with {pointer.folder}, which is missing; put both folders back where they were, "
-                "relative to each other"
-            ) from error
+        lock_fd = _lock(self._disk, pointer.folder, 0.0)
         try:
             partner = _open_store(self._disk, pointer.folder)
         except BaseException:
             self._disk.close(lock_fd)
             raise
-
         partner.folder_lock = lock_fd
-        if partner.identity.identity != pointer.identity:
-            partner.close()
-            raise OurDBError(
-                f"{self.path} was joined with another database than the one that is now in {pointer.folder}"
-            )
         return partner
 
     # Reading
@@ -314,7 +307,12 @@ class OurDB:
             return [then.get(record_id) for record_id in ids]
 
     def get_history(self, id: int, depth: int) -> list[bytes]:
-        """Return the newest *depth* versions of a record, newest first. Raises RecordNotFound, CorruptRecord."""
+        """Return the newest *depth* versions of a record, newest first.
+
+        Raises RecordNotFound, CorruptRecord, ValueError for a negative *depth*. Reads one record a version.
+        """
+        if depth < 0:
+            raise ValueError(f"depth must be 0 or more, not {depth!r}")
         with self._while_open():
             checked = self._store.check_id(id)
             return self._stable(lambda: self._store.history(checked, depth, self._locate))

@@ -30,7 +30,9 @@ def lookup_path(folder: str) -> str:
     return os.path.join(folder, "lookup", "data")
 
 
-def prepare(disk: Disk, folder: str, given: dict[str, Any], *, read_only: bool) -> Config:
+def prepare(
+    disk: Disk, folder: str, given: dict[str, Any], *, read_only: bool, may_hold_other_files: bool = False
+) -> Config:
     """Make sure that *folder* holds a database that can be opened, and return its config.
 
     *given* has the options that the caller named. Raises UnsupportedFormat where the folder can't be read,
@@ -51,7 +53,7 @@ def prepare(disk: Disk, folder: str, given: dict[str, Any], *, read_only: bool) 
     elif saved := _saved_table(folder):
         config = _import_saved(disk, folder, saved, given, read_only=read_only)
     else:
-        return _new(disk, folder, given, read_only=read_only)
+        return _new(disk, folder, given, read_only=read_only, may_hold_other_files=may_hold_other_files)
     if not read_only:
         Identity.create(disk, folder, config)
     return config
@@ -208,7 +210,7 @@ def _check_items(path: str, items: list[tuple[int, int]], config: Config) -> Non
         last = record_id
 
 
-def _new(disk: Disk, folder: str, given: dict[str, Any], *, read_only: bool) -> Config:
+def _new(disk: Disk, folder: str, given: dict[str, Any], *, read_only: bool, may_hold_other_files: bool) -> Config:
     names = set(disk.listdir(folder)) if os.path.isdir(folder) else set()
     first = os.path.join(folder, "0.db")
     has_records = any(name.removesuffix(".db").isdigit() and name.endswith(".db") for name in names)
@@ -216,7 +218,7 @@ def _new(disk: Disk, folder: str, given: dict[str, Any], *, read_only: bool) -> 
         raise UnsupportedFormat(
             f"{folder} holds record files but no lookup table; open_recovered or `python -m ourdb repair` rebuilds it"
         )
-    if not has_records and names - {"lookup", "lookup.old", "lookup.new"}:
+    if not has_records and not may_hold_other_files and names - {"lookup", "lookup.old", "lookup.new"}:
         raise UnsupportedFormat(f"{folder} is not empty and holds no database (found {min(names)!r})")
     if read_only:
         raise UnsupportedFormat(f"{folder} holds no database")

@@ -17,6 +17,7 @@ from zlib import crc32
 from ourdb.commits import Commits
 from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, OurDBError
+from ourdb.identity import Identity, identity_path
 from ourdb.joining import Pointer, pointer_path, read_pointer
 from ourdb.journal import DELETE, INLINED, POINT, PREFIX, Commit, Journal, JournalHeader, Operation, journal_path
 from ourdb.record import HEADER_SIZE
@@ -34,6 +35,8 @@ def recover(disk: Disk, store: Store, open_partner: Callable[[Pointer], Store]) 
     """
     pointer = read_pointer(disk, store.folder)
     folder = pointer.folder if pointer is not None and pointer.has_journal else store.folder
+    if pointer is not None:
+        _check_partner(disk, store, pointer)
     if disk.exists(journal_path(folder)):
         if pointer is None:
             _recover_group(disk, [store], store)
@@ -47,6 +50,21 @@ def recover(disk: Disk, store: Store, open_partner: Callable[[Pointer], Store]) 
         with suppress(FileNotFoundError):
             disk.unlink(pointer_path(store.folder))
         disk.sync_folder(store.folder)
+
+
+def _check_partner(disk: Disk, store: Store, pointer: Pointer) -> None:
+    """Refuse to go on without the database that this one commits together with."""
+    if not disk.exists(identity_path(pointer.folder)):
+        raise OurDBError(
+            f"{store.folder} was joined with {pointer.folder}, which is missing; put both folders back where they were, "
+            "relative to each other"
+        )
+    identity = Identity(disk, pointer.folder, read_only=True)
+    identity.close()
+    if identity.identity != pointer.identity:
+        raise OurDBError(
+            f"{store.folder} was joined with another database than the one that is now in {pointer.folder}"
+        )
 
 
 def _recover_group(disk: Disk, stores: list[Store], asked_for: Store) -> None:

@@ -17,7 +17,7 @@ from typing import Self
 from zlib import crc32
 
 from ourdb.disk import Disk
-from ourdb.errors import CorruptRecord, IdOutOfRange, OurDBError, RecordNotFound
+from ourdb.errors import CorruptRecord, IdOutOfRange, OurDBError, RecordNotFound, UnsupportedFormat
 from ourdb.folder import lookup_path
 from ourdb.identity import Identity
 from ourdb.lookup import LookupTable, read_inc
@@ -62,7 +62,12 @@ class Store:
             next_id = read_inc(self.disk, os.path.dirname(self.table.path))
             if next_id is None:
                 next_id = max((record_id for record_id, _ in self.table.items()), default=0) + 1
-            self.next_id = max(1, min(next_id, self.config.record_nr_max))
+            if not 1 <= next_id <= self.config.record_nr_max:
+                raise UnsupportedFormat(
+                    f"{self.folder}: lookup/.inc says that the next id is {next_id}, expected 1 to "
+                    f"{self.config.record_nr_max}; `python -m ourdb repair` makes a new one"
+                )
+            self.next_id = next_id
 
     def reopen_if_replaced(self) -> None:
         """Open the table and the record files anew if a compaction in another process has replaced them."""

@@ -1,0 +1,242 @@
+"""Transactions, snapshots and joined databases, within one process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import ourdb
+from ourdb import OurDB
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[OurDB]:
+    """A small key-value database, checked when the test ends."""
+    database = ourdb.new(tmp_path / "db", record_nr_max=1000, keysize=6, file_size=2000, incremental_mode=False)
+    yield database
+    assert list(database.check()) == []
+    database.close()
+
+
+def test_a_transaction_is_seen_by_its_thread_only_until_it_commits(db: OurDB) -> None:
+    db.set(id=1, data=b"old")
+    seen: list[object] = []
+
+    def look() -> None:
+        seen.append((db.get(1), 2 in db, list(db), len(db)))
+
+    with db.transaction():
+        db.set(id=1, data=b"new")
+        db.set(id=2, data=b"more")
+        assert (db.get(1), db.get(2), list(db), len(db)) == (b"new", b"more", [1, 2], 2)
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+    look()
+    assert seen == [(b"old", False, [1], 1), (b"new", True, [1, 2], 2)]
+
+
+def test_an_exception_rolls_everything_back(db: OurDB) -> None:
+    db.set(id=1, data=b"old")
+    with pytest.raises(ZeroDivisionError), db.transaction():
+        db.set(id=1, data=b"new" * 500)
+        db.set(id=2, data=b"x" * 3000)
+        db.delete(1)
+        raise ZeroDivisionError
+    assert db.get_history(1, 9) == [b"old"]
+    assert (2 in db, len(db)) == (False, 1)
+    db.set(id=2, data=b"after")
+    assert db.get(2) == b"after"
+
+
+def test_an_inner_block_that_fails_takes_back_only_its_own(db: OurDB) -> None:
+    db.set(id=5, data=b"five")
+    with db.transaction():
+        db.set(id=1, data=b"outer")
+        with pytest.raises(ZeroDivisionError), db.transaction():
+            db.set(id=1, data=b"inner")
+            db.set(id=2, data=b"y" * 5000)
+            db.delete(5)
+            raise ZeroDivisionError
+        assert (db.get(1), 2 in db, db.get(5)) == (b"outer", False, b"five")
+        db.set(id=3, data=b"outer too")
+    assert {record_id: db.get_history(record_id, 9) for record_id in db} == {
+        1: [b"outer"],
+        3: [b"outer too"],
+        5: [b"five"],
+    }
+
+
+def test_an_incremental_id_that_was_rolled_back_is_given_again(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "db", record_nr_max=100) as db:
+        with pytest.raises(ZeroDivisionError), db.transaction():
+            assert db.set(data=b"a") == 1
+            assert db.get_next_id() == 2
+            raise ZeroDivisionError
+        assert db.get_next_id() == 1
+        assert db.set(data=b"b") == 1
+
+
+def test_set_many_is_all_or_nothing(db: OurDB) -> None:
+    with pytest.raises(ourdb.RecordTooLarge):
+        db.set_many([(1, b"a"), (2, b"b" * 65536)])
+    assert list(db) == []
+    assert db.set_many([(1, b"a"), (2, b"b"), (1, b"c")]) == [1, 2, 1]
+    assert db.get_many([2, 1]) == [b"b", b"c"]
+    assert db.get_history(1, 9) == [b"c", b"a"]
+    with pytest.raises(ourdb.RecordNotFound):
+        db.delete_many([1, 3])
+    assert list(db) == [1, 2]
+    db.delete_many([1, 2])
+    assert list(db) == []
+
+
+def test_a_snapshot_stays_as_it_was_taken(db: OurDB) -> None:
+    db.set_many([(i, b"%d" % i) for i in range(50)])
+    with db.snapshot() as then:
+        for i in range(0, 50, 2):
+            db.set(id=i, data=b"changed")
+        db.delete(1)
+        db.set(id=77, data=b"new")
+        db.sync()  # a checkpoint would write the table and the deleted record's zeros
+        assert [then.get(i) for i in then] == [b"%d" % i for i in range(50)]
+        assert (1 in then, 77 in then, len(then)) == (True, False, 50)
+    assert (1 in db, db.get(77), len(db)) == (False, b"new", 50)
+    db.sync()
+    with pytest.raises(ourdb.OurDBError, match="closed"):
+        then.get(1)
+
+
+def test_a_second_thread_waits_for_a_transaction_as_long_as_the_timeout(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "db", incremental_mode=False, timeout=0.05) as db:
+        errors: list[BaseException] = []
+
+        def write() -> None:
+            try:
+                db.set(id=1, data=b"second")
+            except ourdb.DatabaseLocked as error:
+                errors.append(error)
+
+        with db.transaction():
+            db.set(id=1, data=b"first")
+            thread = threading.Thread(target=write)
+            thread.start()
+            thread.join()
+        assert len(errors) == 1
+        assert db.get(1) == b"first"
+
+
+def test_threads_lose_nothing_and_tear_nothing(db: OurDB) -> None:
+    """Four writers move amounts between records in transactions; readers see one sum always."""
+    db.set_many([(i, b"100") for i in range(8)])
+    stop = threading.Event()
+    sums: set[int] = set()
+    failures: list[BaseException] = []
+
+    def move(seed: int) -> None:
+        for step in range(150):
+            with db.transaction():
+                a, b = (seed + step) % 8, (seed * 3 + step * 5) % 8
+                db.set(id=a, data=b"%d" % (int(db.get(a)) - 1))
+                db.set(id=b, data=b"%d" % (int(db.get(b)) + 1))
+
+    def read() -> None:
+        try:
+            while not stop.is_set():
+                sums.add(sum(map(int, db.get_many(range(8)))))
+        except BaseException as error:  # noqa: BLE001 - the main thread reports it
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    writers = [threading.Thread(target=move, args=(seed,)) for seed in range(4)]
+    for thread in readers + writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    stop.set()
+    for thread in readers:
+        thread.join()
+    assert failures == []
+    assert sums == {800}
+
+
+def test_a_close_ends_other_threads_calls_with_database_closed(tmp_path: Path) -> None:
+    db = ourdb.new(tmp_path / "db", incremental_mode=False)
+    db.set(id=1, data=b"x" * 100)
+    started = threading.Barrier(5)
+    outcomes: list[str] = []
+
+    def work(write: bool) -> None:
+        started.wait()
+        try:
+            while True:
+                if write:
+                    db.set(id=1, data=b"x" * 100)
+                else:
+                    assert db.get(1) == b"x" * 100
+        except BaseException as error:  # noqa: BLE001 - its kind is what is asked
+            outcomes.append(type(error).__name__)
+
+    threads = [threading.Thread(target=work, args=(number % 2 == 0,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    started.wait()
+    db.close()
+    for thread in threads:
+        thread.join()
+    assert outcomes == ["DatabaseClosed"] * 4
+
+
+@pytest.mark.parametrize("level", ["normal", "full", "off"])
+def test_joined_databases_commit_and_roll_back_together(tmp_path: Path, level: ourdb.db.Synchronous) -> None:
+    first = ourdb.new(tmp_path / "a", incremental_mode=False, synchronous=level)
+    second = ourdb.new(tmp_path / "b", incremental_mode=False, synchronous=level)
+    first.set(id=1, data=b"before")
+    ourdb.joined(first, second)
+    with pytest.raises(ZeroDivisionError), first.transaction():
+        first.set(id=2, data=b"a")
+        second.set(id=2, data=b"b")
+        raise ZeroDivisionError
+    assert (2 in first, 2 in second) == (False, False)
+    with second.transaction():
+        first.set(id=2, data=b"a")
+        second.set(id=2, data=b"b")
+    second.close()
+    first.set(id=3, data=b"alone again")
+    first.close()
+    with ourdb.new(tmp_path / "a") as first, ourdb.new(tmp_path / "b") as second:
+        assert {i: first.get(i) for i in first} == {1: b"before", 2: b"a", 3: b"alone again"}
+        assert {i: second.get(i) for i in second} == {2: b"b"}
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(
+        ["a", "b", *["lookup", "0.db", "data", ".ourdb"] * 2]
+    )
+
+
+def test_databases_of_different_levels_are_not_joined(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "a") as first, ourdb.new(tmp_path / "b", synchronous="full") as second:
+        with pytest.raises(ourdb.OurDBError, match="full"):
+            ourdb.joined(first, second)
+        with pytest.raises(ourdb.OurDBError, match="itself"):
+            ourdb.joined(first, first)
+
+
+def test_many_checkpoints_keep_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a journal of 20 KB there is a checkpoint every 200 commits."""
+    monkeypatch.setattr("ourdb.commits.JOURNAL_MAX", 20_000)
+    with ourdb.new(tmp_path / "db", record_nr_max=500, incremental_mode=False, keysize=4) as db:
+        model: dict[int, bytes] = {}
+        for step in range(3000):
+            record_id = step * 7919 % 500
+            if step % 5 == 4 and record_id in model:
+                db.delete(record_id)
+                del model[record_id]
+            else:
+                db.set(id=record_id, data=b"%d" % step)
+                model[record_id] = b"%d" % step
+        assert {i: db.get(i) for i in db} == model
+        assert len(db) == len(model)
+    with ourdb.new(tmp_path / "db") as db:
+        assert {i: db.get(i) for i in db} == model
