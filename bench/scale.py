@@ -1,0 +1,193 @@
+"""What things cost as a database grows: a table of ourdb at 10^3 to 10^6 records, and a plot of it.
+
+Each size has a folder of its own; single operations are timed in rounds over all sizes in turn. What depends on a fresh
+process (opening, memory) is measured in child processes: `python -m bench.scale JOB FOLDER RECORDS` prints one number.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import ourdb
+
+__all__ = ["report"]
+
+DATA: Final = bytes(range(100))
+SIZES: Final = (1_000, 10_000, 100_000, 1_000_000)
+ROUNDS: Final = 7
+OPERATIONS: Final = 2000
+SPARE: Final = 2_000_000  # ids above this are for the timed sets
+
+
+def report(folder: Path, percent: int, plot: Path | None) -> None:
+    """Measure at each size, print the table, and draw *plot* if a path is given."""
+    sizes = [max(size * percent // 100, 100) for size in SIZES]
+    memory = {size: _child("memory", folder / f"{size}", size) for size in sizes}
+    columns: dict[str, list[float]] = {
+        "open after a clean close, ms": [_median("open", folder / f"{size}", size) * 1e3 for size in sizes],
+        **_operations(
+            folder, sizes, {"set, µs": _sets, "get, first touch of a page, µs": _gets, "delete, µs": _deletes}
+        ),
+        **_operations(folder, sizes, {"get, every page touched, µs": _gets}, warm=True),
+        "open after kill -9, ms": [_after_kill(folder / f"{size}", size) * 1e3 for size in sizes],
+        "memory, commits of 1000, MiB": [memory[size] / 2**20 for size in sizes],
+        "memory, one commit, bytes a record": [
+            _child("memory-at-once", folder / f"{size}-at-once", size) / size for size in sizes
+        ],
+        "table, allocated / used": [_table_allocation(folder / f"{size}", size) for size in sizes],
+    }
+    _print(sizes, columns)
+    if plot is not None:
+        _draw(sizes, columns, plot)
+
+
+def _print(sizes: Sequence[int], columns: dict[str, list[float]]) -> None:
+    print("| ourdb, records of 100 bytes | " + " | ".join(f"{size:,}" for size in sizes) + " | last / first |")
+    print("| --- |" + " ---: |" * (len(sizes) + 1))
+    for name, values in columns.items():
+        growth = f"{values[-1] / values[0]:.2f}" if values[0] else ""
+        print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in values) + f" | {growth} |")
+
+
+def _draw(sizes: Sequence[int], columns: dict[str, list[float]], plot: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4))
+    axes = figure.subplots()
+    for name, values in columns.items():
+        if name.endswith("µs"):
+            axes.plot(sizes, values, marker="o", label=name)
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("records in the database")
+    axes.set_ylabel("µs per operation")
+    axes.legend()
+    figure.savefig(plot)
+
+
+# Single operations, one commit each
+
+
+_Job = Callable[[ourdb.OurDB, list[int]], None]
+
+
+def _operations(
+    folder: Path, sizes: Sequence[int], jobs: dict[str, _Job], *, warm: bool = False
+) -> dict[str, list[float]]:
+    databases = [ourdb.new(path=folder / f"{size}") for size in sizes]
+    if warm:
+        for db in databases:
+            _gets(db, list(db))
+    chosen = random.Random(1)
+    times: dict[str, list[list[float]]] = {name: [[] for _ in sizes] for name in jobs}
+    fresh = itertools.count(SPARE)
+    for _ in range(ROUNDS):
+        for number, (db, size) in enumerate(zip(databases, sizes, strict=True)):
+            added = list(itertools.islice(fresh, OPERATIONS))
+            read = [chosen.randrange(size) for _ in range(OPERATIONS)]
+            for (name, job), ids in zip(jobs.items(), (added, read, added), strict=True):
+                start = time.perf_counter()
+                job(db, ids)
+                times[name][number].append((time.perf_counter() - start) / OPERATIONS * 1e6)
+    for db in databases:
+        db.close()
+    return {name: [statistics.median(rounds) for rounds in by_size] for name, by_size in times.items()}
+
+
+def _sets(db: ourdb.OurDB, ids: list[int]) -> None:
+    for record_id in ids:
+        db.set(id=record_id, data=DATA)
+
+
+def _gets(db: ourdb.OurDB, ids: list[int]) -> None:
+    for record_id in ids:
+        db.get(record_id)
+
+
+def _deletes(db: ourdb.OurDB, ids: list[int]) -> None:
+    for record_id in ids:
+        db.delete(record_id)
+
+
+def _table_allocation(path: Path, size: int) -> float:
+    return (path / "lookup" / "data").stat().st_blocks * 512 / (size * 6)
+
+
+# In processes of their own
+
+
+def _child(job: str, path: Path, size: int) -> float:
+    command = [sys.executable, "-m", "bench.scale", job, str(path), str(size)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _median(job: str, path: Path, size: int) -> float:
+    return statistics.median(_child(job, path, size) for _ in range(ROUNDS))
+
+
+def _after_kill(path: Path, size: int) -> float:
+    found = []
+    for _ in range(ROUNDS):
+        killed = subprocess.run([sys.executable, "-m", "bench.scale", "kill", str(path), str(size)], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        found.append(_child("open", path, size))
+    return statistics.median(found)
+
+
+def _job_open(path: Path, _size: int) -> float:
+    start = time.perf_counter()
+    db = ourdb.new(path=path)
+    took = time.perf_counter() - start
+    db.close()
+    return took
+
+
+def _job_memory(path: Path, size: int) -> float:
+    before = _anonymous()
+    highest = before
+    with ourdb.new(path=path, incremental_mode=False) as db:
+        for first in range(0, size, 1000):
+            db.set_many((record_id, DATA) for record_id in range(first, min(first + 1000, size)))
+            highest = max(highest, _anonymous())
+    return highest - before
+
+
+def _job_memory_at_once(path: Path, size: int) -> float:
+    before = _anonymous()
+    with ourdb.new(path=path, incremental_mode=False) as db, db.transaction():
+        for record_id in range(size):
+            db.set(id=record_id, data=DATA)
+        return _anonymous() - before
+
+
+def _job_kill(path: Path, _size: int) -> float:
+    db = ourdb.new(path=path)
+    for record_id in range(SPARE, SPARE + OPERATIONS):
+        db.set(id=record_id, data=DATA)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 0
+
+
+def _anonymous() -> int:
+    """Return the bytes of this process's memory that no file is behind; the highest ever where that can't be told."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("RssAnon:"))
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    _jobs = {"open": _job_open, "memory": _job_memory, "memory-at-once": _job_memory_at_once, "kill": _job_kill}
+    print(_jobs[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3])))
