@@ -96,7 +96,8 @@ def _operations(
         for number, (db, size) in enumerate(zip(databases, sizes, strict=True)):
             added = list(itertools.islice(fresh, OPERATIONS))
             read = [chosen.randrange(size) for _ in range(OPERATIONS)]
-            for (name, job), ids in zip(jobs.items(), (added, read, added), strict=True):
+            for name, job in jobs.items():
+                ids = read if job is _gets else added
                 start = time.perf_counter()
                 job(db, ids)
                 times[name][number].append((time.perf_counter() - start) / OPERATIONS * 1e6)
