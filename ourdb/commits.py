@@ -11,7 +11,7 @@ locations in each store's overlay. The table on disk catches up at a checkpoint:
 No commit runs beside a checkpoint; reads go on. While a snapshot is open checkpoints wait, so what it sees stays.
 
 Locks, in the order in which they are taken: `lock` (held for a whole transaction, by its thread), `publishing` (held
-while overlays change), `syncing` (held by the thread whose fdatasync serves all who wait behind it).
+while overlays change), `syncing` (held to agree on the thread whose fdatasync serves all who wait behind it).
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, NamedTuple
+from zlib import crc32
 
 from ourdb.config import RECORD_DATA_MAX
 from ourdb.disk import Disk
 from ourdb.errors import DatabaseClosed, DatabaseFull, DatabaseLocked, OurDBError, RecordNotFound, RecordTooLarge
 from ourdb.joining import remove_journal, write_pointers
 from ourdb.journal import DELETE, INLINED, OPERATION, POINT, SET, Journal, JournalHeader, Member, journal_path
-from ourdb.record import HEADER_SIZE, encode
+from ourdb.record import HEADER_SIZE, PACK_HEADER
 from ourdb.record_files import Appender
 from ourdb.store import Store
 
@@ -40,6 +41,7 @@ JOURNAL_MAX: Final = 8 << 20
 _OVERLAY_MAX: Final = 100_000
 _RECORD_BYTES_MAX: Final = 256 << 20
 _INLINE_MAX: Final = 4096
+_pack_operation: Final = OPERATION.pack
 
 _handles: weakref.WeakSet[Commits] = weakref.WeakSet()
 
@@ -70,12 +72,22 @@ class _Stage(Appender):
         self.take_back(file, position)
 
 
+class _Savepoint(NamedTuple):
+    """How far a transaction was when a nested block began."""
+
+    stages: dict[_Stage, tuple[int, int, int, int, int]]
+    undo: int
+    operations: int
+    inlined: int
+    sets: int
+
+
 class Transaction:
     """The changes of one open transaction over all stores of a `Commits`. One thread uses it."""
 
     def __init__(self, commits: Commits) -> None:
         self.thread = threading.get_ident()
-        self.depth = 0
+        self.depth = 1
         self._commits = commits
         self._stages: dict[Store, _Stage] = {}
         self._operations = bytearray()
@@ -93,39 +105,41 @@ class Transaction:
 
     def set(self, store: Store, record_id: object, data: object) -> int:
         """Stage one record and return its id; see `OurDB.set` for ids and errors."""
-        if not isinstance(data, bytes):
+        if data.__class__ is not bytes:
             data = as_bytes(data)
-        if len(data) > RECORD_DATA_MAX:
-            raise too_large(len(data))
-        stage = self.stage(store)
-        incremental = store.config.incremental_mode
+        assert isinstance(data, bytes)
+        size = len(data)
+        if size > RECORD_DATA_MAX:
+            raise too_large(size)
+        stage = self._stages.get(store) or self.stage(store)
+        pending, config = stage.pending, store.config
         if record_id is None:
-            if not incremental:
+            if not config.incremental_mode:
                 raise OurDBError("id must be provided when incremental is disabled")
             checked, previous = stage.next_id, 0
-            if checked >= store.config.record_nr_max:
-                raise DatabaseFull(
-                    f"lookup table is full: {store.folder} holds ids 1 to {store.config.record_nr_max - 1}"
-                )
+            if checked >= config.record_nr_max:
+                raise DatabaseFull(f"lookup table is full: {store.folder} holds ids 1 to {config.record_nr_max - 1}")
         else:
             checked = store.check_id(record_id)
-            previous = stage.locate(checked)
-            if incremental and not previous:
+            staged = pending.get(checked)
+            previous = store.locate(checked) if staged is None else staged
+            if config.incremental_mode and not previous:
                 raise OurDBError("cannot set id for insertions when incremental mode is enabled")
-        record = encode(data, previous)
-        location = stage.append(record)
+        crc = crc32(data)
+        location = stage.append(PACK_HEADER(size, crc, previous.to_bytes(6, "big")) + data)
         if record_id is None:
             stage.next_id += 1
-        stage.count += not previous
-        self._remember(stage, checked)
-        stage.pending[checked] = location
+        if not previous:
+            stage.count += 1
+        if self.depth > 1:
+            self._remember(stage, checked)
+        pending[checked] = location
         kind = SET
-        if len(data) <= self._inline_max:
+        if size <= self._inline_max:
             kind = INLINED
             self._inlined.append(data)
-        crc = int.from_bytes(record[2:6], "little")
-        self._operations += OPERATION.pack(
-            kind, self._commits.index(store), len(data), checked, crc, location, previous
+        self._operations += _pack_operation(
+            kind, self._commits.stores[0] is not store, size, checked, crc, location, previous
         )
         self.sets += 1
         return checked
@@ -139,7 +153,8 @@ class Transaction:
             raise RecordNotFound(f"Record not found: id {checked} in {store.folder}")
         stage.flush()
         size = store.files.header(location).data_size
-        self._remember(stage, checked)
+        if self.depth > 1:
+            self._remember(stage, checked)
         stage.pending[checked] = 0
         stage.zeros.append((location, HEADER_SIZE + size))
         stage.count -= 1
@@ -161,42 +176,42 @@ class Transaction:
         """Stage a slot that gets the location of an existing record, or 0."""
         stage = self.stage(store)
         previous = stage.locate(record_id)
-        self._remember(stage, record_id)
+        if self.depth > 1:
+            self._remember(stage, record_id)
         stage.pending[record_id] = location
         stage.count += bool(location) - bool(previous)
         self._operations += OPERATION.pack(POINT, self._commits.index(store), 0, record_id, 0, location, previous)
 
     def _remember(self, stage: _Stage, record_id: int) -> None:
-        if self.depth > 1:
-            self._undo.append((stage, record_id, stage.pending.get(record_id)))
+        self._undo.append((stage, record_id, stage.pending.get(record_id)))
 
-    @contextmanager
-    def nested(self) -> Iterator[None]:
-        """Join this transaction; an exception takes back what was changed within, and goes on."""
+    def savepoint(self) -> _Savepoint:
+        """Enter a nested block: what is staged from here on can be taken back."""
         stages = {stage: stage.mark() for stage in self._stages.values()}
-        undo, operations, inlined, sets = len(self._undo), len(self._operations), len(self._inlined), self.sets
         self.depth += 1
-        try:
-            yield
-        except BaseException:
-            while len(self._undo) > undo:
+        return _Savepoint(stages, len(self._undo), len(self._operations), len(self._inlined), self.sets)
+
+    def leave(self, savepoint: _Savepoint, *, keep: bool) -> None:
+        """Leave a nested block; without *keep*, take back what was staged in it."""
+        if not keep:
+            while len(self._undo) > savepoint.undo:
                 stage, record_id, location = self._undo.pop()
                 if location is None:
                     del stage.pending[record_id]
                 else:
                     stage.pending[record_id] = location
-            for stage, mark in stages.items():
-                stage.return_to(mark)
-            for store in [store for store, stage in self._stages.items() if stage not in stages]:
-                del self._stages[store]
-            del self._operations[operations:]
-            del self._inlined[inlined:]
-            self.sets = sets
-            raise
-        finally:
-            self.depth -= 1
-            if self.depth == 1:
-                self._undo.clear()
+            for store, stage in list(self._stages.items()):
+                mark = savepoint.stages.get(stage)
+                if mark is None:
+                    del self._stages[store]
+                else:
+                    stage.return_to(mark)
+            del self._operations[savepoint.operations :]
+            del self._inlined[savepoint.inlined :]
+            self.sets = savepoint.sets
+        self.depth -= 1
+        if self.depth == 1:
+            self._undo.clear()
 
     def commit(self) -> None:
         """Write everything, then the journal entry, then publish. On an error nothing is committed."""
@@ -272,7 +287,7 @@ class Commits:
         self.wait = timeout or -1.0
         self.lock = threading.RLock()
         self.publishing = threading.Lock()
-        self.syncing = threading.Lock()
+        self.syncing = threading.Condition()
         self.journal: Journal | None = None
         self.transaction: Transaction | None = None
         self.plain = False
@@ -280,6 +295,7 @@ class Commits:
         self.record_bytes = 0
         self._appended = 0
         self._synced = 0
+        self._is_syncing = False
         _handles.add(self)
 
     def index(self, store: Store) -> int:
@@ -305,33 +321,12 @@ class Commits:
             self.lock.release()
             raise self.refusal()
 
-    @contextmanager
-    def begin(self) -> Iterator[Transaction]:
-        """Open a transaction, or join the one that this thread has open."""
-        self.acquire()
-        try:
-            if self.transaction is not None:
-                with self.transaction.nested():
-                    yield self.transaction
-                return
-            self.plain = False
-            transaction = self.transaction = Transaction(self)
-            transaction.depth = 1
-            try:
-                yield transaction
-                if self.refusal is not None:
-                    raise self.refusal()
-                transaction.commit()
-            finally:
-                self.transaction = None
-            self._after_commit()
-            ticket = self._appended
-        finally:
-            self.lock.release()
-        if self.synchronous == "full":
-            self._sync_up_to(ticket)
+    def begin(self) -> _Block:
+        """Return a block that opens a transaction, or joins the one that this thread has open."""
+        return _Block(self)
 
-    def _after_commit(self) -> None:
+    def after_commit(self) -> int:
+        """See to checkpoints and the short path after a commit; return the commit's ticket for `sync_up_to`."""
         self._appended += 1
         if self.journal is not None and self.is_checkpoint_due():
             self.checkpoint()
@@ -343,6 +338,7 @@ class Commits:
                 and len(self.stores) == 1
                 and not self.stores[0].snapshots
             )
+        return self._appended
 
     def is_checkpoint_due(self) -> bool:
         """Say whether replay after a crash, or the memory that the overlays take, would grow too much."""
@@ -353,19 +349,26 @@ class Commits:
             or len(self.stores[-1].overlay) > _OVERLAY_MAX
         )
 
-    def _sync_up_to(self, ticket: int) -> None:
+    def sync_up_to(self, ticket: int) -> None:
         """Return when commit *ticket* is durable; one thread's fdatasync serves all that appended before it."""
-        if self._synced >= ticket:
-            return
         with self.syncing:
-            if self._synced >= ticket or self.journal is None:
+            while self._is_syncing and self._synced < ticket:
+                self.syncing.wait()
+            journal = self.journal
+            if self._synced >= ticket or journal is None:
                 return
+            self._is_syncing = True
             appended = self._appended
-            try:
-                self.journal.sync()
-            except OSError as error:
-                raise self.fail(error) from error
-            self._synced = appended
+        try:
+            journal.sync()
+        except OSError as error:
+            raise self.fail(error) from error
+        else:
+            self._synced = max(self._synced, appended)
+        finally:
+            with self.syncing:
+                self._is_syncing = False
+                self.syncing.notify_all()
 
     def my_transaction(self) -> Transaction | None:
         """Return the transaction that this thread has open."""
@@ -444,7 +447,8 @@ class Commits:
             store.zeros = []
             store.identity.advance(running=False)
         self.record_bytes = 0
-        self._synced = self._appended
+        with self.syncing:
+            self._synced = self._appended
 
     def sync(self) -> None:
         """Make every commit so far durable, and the tables with them unless a snapshot is open."""
@@ -470,12 +474,16 @@ class Commits:
         synchronous, self.synchronous = self.synchronous, "normal"  # a clean close is durable at every level
         try:
             for store in self.stores:
-                for snapshot in tuple(store.snapshots):
-                    snapshot.close()
+                for reference in tuple(store.snapshots):
+                    snapshot = reference()
+                    if snapshot is not None:
+                        snapshot.close()
                 store.files.cut_tail()
                 store.files.sync()
             self._checkpoint(self.journal)
             with self.syncing:
+                while self._is_syncing:
+                    self.syncing.wait()
                 self.journal.close()
                 self.journal = None
             self.plain = False
@@ -490,13 +498,57 @@ class Commits:
         self.plain = False
 
 
+class _Block:
+    """One `with` block: the outermost one of a thread is a transaction, an inner one joins it."""
+
+    __slots__ = ("_commits", "_savepoint", "_transaction")
+
+    def __init__(self, commits: Commits) -> None:
+        # A class and not a generator: this is entered for every change, and costs a third so.
+        self._commits = commits
+        self._savepoint: _Savepoint | None = None
+
+    def __enter__(self) -> Transaction:
+        commits = self._commits
+        commits.acquire()
+        transaction = commits.transaction
+        if transaction is None:
+            commits.plain = False
+            transaction = commits.transaction = Transaction(commits)
+        else:
+            self._savepoint = transaction.savepoint()
+        self._transaction = transaction
+        return transaction
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        commits, ticket = self._commits, 0
+        try:
+            if self._savepoint is not None:
+                self._transaction.leave(self._savepoint, keep=kind is None)
+                return
+            try:
+                if kind is None:
+                    if commits.refusal is not None:
+                        raise commits.refusal()
+                    self._transaction.commit()
+            finally:
+                commits.transaction = None
+            ticket = commits.after_commit()
+        finally:
+            commits.lock.release()
+        if ticket and kind is None and commits.synchronous == "full":
+            commits.sync_up_to(ticket)
+
+
 def _after_fork() -> None:
     # The child shares the parent's file offsets, locks and journal: it must not write, and its copy of a lock that
     # another thread held would never be released.
     for commits in tuple(_handles):
         commits.lock = threading.RLock()
         commits.publishing = threading.Lock()
-        commits.syncing = threading.Lock()
+        commits.syncing = threading.Condition()
         commits.transaction = None
         for store in commits.stores:
             store.unlock()  # the lock is the parent's, and would live on in this copy

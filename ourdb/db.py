@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from threading import get_ident
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 from zlib import crc32
@@ -396,6 +397,9 @@ class OurDB:
                 commits.lock.release()
             if record_id is not None:
                 return record_id
+        transaction = commits.transaction
+        if transaction is not None and transaction.thread == get_ident() and commits.refusal is None:
+            return transaction.set(self._store, id, data)
         with self._while_open(), commits.begin() as transaction:
             return transaction.set(self._store, id, data)
 
@@ -461,6 +465,10 @@ class OurDB:
 
     def delete(self, id: int) -> None:
         """Remove a record and its history. Raises RecordNotFound, IdOutOfRange; durable as `set`."""
+        transaction = self._commits.transaction
+        if transaction is not None and transaction.thread == get_ident() and self._commits.refusal is None:
+            transaction.delete(self._store, id)
+            return
         with self._while_open(), self._commits.begin() as transaction:
             transaction.delete(self._store, id)
 

@@ -13,18 +13,22 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import Final, Self
 from zlib import crc32
 
 from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, IdOutOfRange, OurDBError, RecordNotFound, UnsupportedFormat
 from ourdb.folder import lookup_path
 from ourdb.identity import Identity
+from ourdb.location import POSITION_MASK
 from ourdb.lookup import LookupTable, read_inc
-from ourdb.record import encode
+from ourdb.record import HEADER, HEADER_SIZE, encode
 from ourdb.record_files import RecordFiles
 
 __all__ = ["Snapshot", "Store"]
+
+unpack_header: Final = HEADER.unpack_from
+from_bytes: Final = int.from_bytes
 
 
 class Store:
@@ -46,7 +50,7 @@ class Store:
         self.next_id = 0
         self.count: int | None = None
         """How many records there are; None until somebody asks."""
-        self.snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
+        self.snapshots: set[weakref.ref[Snapshot]] = set()
         self.folder_lock: int | None = None
         """Descriptor that holds the lock on the folder, of a store that is written."""
         self.inlined: dict[int, bytes] = {}
@@ -154,10 +158,21 @@ class Store:
 
     def _versions(self, location: int, depth: int) -> list[bytes]:
         versions: list[bytes] = []
+        maps = self.files.maps
         while location and len(versions) < depth:
-            data, _ = self.record(location)
+            # Written plainly, as `OurDB.get`; `record` gives the same for what is not mapped.
+            mapped = maps.get(location >> 32)
+            position = location & POSITION_MASK
+            start = position + HEADER_SIZE
+            data, previous = b"", 0
+            if mapped is not None and start <= len(mapped) and not self.inlined:
+                size, crc, raw = unpack_header(mapped, position)
+                data = mapped[start : start + size]
+                previous = from_bytes(raw, "big")
+            if not data or len(data) != size or crc32(data) != crc:
+                data, _ = self.record(location)
+                previous = self.files.header(location).previous if location not in self.inlined else 0
             versions.append(data)
-            previous = self.files.header(location).previous if location not in self.inlined else 0
             if previous >= location:
                 # A chain only leads back; one that does not would never end.
                 raise self.files.corrupt(location, f"previous location {previous:#x} is not before the record itself")
@@ -198,9 +213,11 @@ class Store:
 
     def publish(self, pending: dict[int, int]) -> None:
         """Make *pending* (id -> location) the committed state; snapshots keep what it replaces."""
-        for snapshot in tuple(self.snapshots):
-            for record_id in pending:
-                snapshot.keep(record_id, self.locate(record_id))
+        for reference in tuple(self.snapshots):
+            snapshot = reference()
+            if snapshot is not None:
+                for record_id in pending:
+                    snapshot.keep(record_id, self.locate(record_id))
         if self.overlay:
             self.overlay.update(pending)
         else:
@@ -249,7 +266,9 @@ class Snapshot:
         self._changes = changes
         self._release = release
         self._is_open = True
-        store.snapshots.add(self)
+        # A snapshot that is forgotten, not closed, must not keep checkpoints waiting.
+        self._reference = weakref.ref(self, store.snapshots.discard)
+        store.snapshots.add(self._reference)
 
     def keep(self, record_id: int, location: int) -> None:
         """Remember where a record was before a commit replaces it."""
@@ -303,7 +322,7 @@ class Snapshot:
         """Let go of the state; checkpoints may go on."""
         if self._is_open:
             self._is_open = False
-            self._store.snapshots.discard(self)
+            self._store.snapshots.discard(self._reference)
             self._release()
 
     def __enter__(self) -> Self:
