@@ -1,0 +1,147 @@
+"""What an operation is about to change, and what an open transaction has changed so far."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from vfs_db.entries import File, FSEntry
+
+__all__ = ["Change", "Names", "OpenTransaction"]
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Names(dict[str, int]):
+    """The names in one directory, and their entries' ids. *damage*: why some of its entries could not be read."""
+
+    __slots__ = ("damage",)
+
+    def __init__(self, damage: str = "") -> None:
+        super().__init__()
+        self.damage = damage
+
+
+class Change:
+    """All that one operation does, before any of it is done.
+
+    entries are in the order in which they must reach a database without transactions. A name whose id is 0 is gone.
+    moves_paths: a path may lead elsewhere now, or nowhere (a directory or link was renamed or removed).
+    """
+
+    __slots__ = ("chunks", "created", "created_chunks", "entries", "freed_chunks", "freed_entries", "moves_paths", "names")
+
+    def __init__(self) -> None:
+        self.entries: dict[int, FSEntry] = {}
+        self.names: dict[int, dict[str, int]] = {}
+        self.created: list[int] = []
+        self.chunks: list[tuple[int, bytes]] = []
+        self.created_chunks: list[int] = []
+        self.freed_entries: list[int] = []
+        self.freed_chunks: list[int] = []
+        self.moves_paths = False
+
+    def name(self, directory_id: int, name: str, entry_id: int) -> None:
+        """Note that *name* in a directory is *entry_id* now; 0: it is gone."""
+        self.names.setdefault(directory_id, {})[name] = entry_id
+
+    def free(self, entry: FSEntry) -> None:
+        """Note that *entry* and its content are gone."""
+        entry_id = entry.metadata.id
+        self.entries.pop(entry_id, None)
+        self.freed_entries.append(entry_id)
+        if type(entry) is File:
+            self.freed_chunks += entry.chunk_ids
+        else:
+            self.moves_paths = True
+
+
+class OpenTransaction(Change):
+    """What the operations of an open transaction have changed; only its thread sees it.
+
+    Entries wait here, so that a directory that gets many names is written once. Those that were written early, to bound
+    memory, are in *written*: the database has this thread's view of them, the shared caches do not. An undo entry per
+    step leads back to where a nested block began.
+    """
+
+    __slots__ = ("depth", "gone", "loaded", "maps", "prefixes", "staged_chunks", "thread", "undo", "written")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = threading.get_ident()
+        self.depth = 1
+        self.gone: set[int] = set()
+        self.written: set[int] = set()
+        self.loaded: dict[int, FSEntry] = {}
+        self.maps: dict[int, Names] = {}
+        self.prefixes: dict[str, int] = {}
+        self.staged_chunks: dict[int, bytes] = {}
+        self.undo: list[Callable[[], object]] = []
+
+    def join(self, change: Change) -> None:
+        """Add *change* (without its chunks) to what the transaction has changed."""
+        if self.depth > 1:
+            self._remember(change)
+        for entry_id in change.freed_entries:
+            self.entries.pop(entry_id, None)
+            self.names.pop(entry_id, None)
+        self.gone.update(change.freed_entries)
+        self.entries.update(change.entries)
+        for directory_id, names in change.names.items():
+            self.names.setdefault(directory_id, {}).update(names)
+        self.created += change.created
+        self.created_chunks += change.created_chunks
+        self.freed_entries += change.freed_entries
+        self.freed_chunks += change.freed_chunks
+        if change.moves_paths:
+            self.moves_paths = True
+            self.prefixes = {}
+
+    def _remember(self, change: Change) -> None:
+        for entry_id in (*change.entries, *change.freed_entries):
+            _undo_item(self.undo, self.entries, entry_id)
+        for directory_id in (*change.names, *change.freed_entries):
+            names = self.names.get(directory_id)
+            self.undo.append(_setter(self.names, directory_id, None if names is None else dict(names)))
+        for entry_id in change.freed_entries:
+            self.undo.append(_discarder(self.gone, entry_id))
+        for items in (self.created, self.created_chunks, self.freed_entries, self.freed_chunks):
+            self.undo.append(_cutter(items, len(items)))
+
+    def stage_chunk(self, chunk_id: int, data: bytes) -> None:
+        """Keep new content of an existing chunk until the commit: for databases that can't take it back."""
+        if self.depth > 1:
+            _undo_item(self.undo, self.staged_chunks, chunk_id)
+        self.staged_chunks[chunk_id] = data
+
+    def roll_back_to(self, length: int) -> None:
+        """Undo all steps after the first *length*."""
+        while len(self.undo) > length:
+            self.undo.pop()()
+        self.prefixes = {}
+        self.loaded = {}
+        self.maps = {}
+
+def _undo_item(undo: list[Callable[[], object]], items: dict[_K, _V], key: _K) -> None:
+    undo.append(_setter(items, key, items.get(key)))
+
+
+def _setter(items: dict[_K, _V], key: _K, value: _V | None) -> Callable[[], object]:
+    if value is None:
+        return lambda: items.pop(key, None)
+    return lambda: items.__setitem__(key, value)
+
+
+def _discarder(items: set[int], item: int) -> Callable[[], object]:
+    return lambda: items.discard(item)
+
+
+def _cutter(items: list[int], length: int) -> Callable[[], object]:
+    def cut() -> None:
+        del items[length:]
+
+    return cut
+
+

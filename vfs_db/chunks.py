@@ -1,0 +1,196 @@
+"""A file's content: chunks of 65535 bytes, each a record in the data database; only the last may be shorter.
+
+Chunks of other sizes (another program's) are read as they are; a write into such a file lays it out anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+from vfs_db.change import Change
+from vfs_db.commit import Commits
+from vfs_db.entries import File
+from vfs_db.errors import os_error
+from vfs_db.id_list import IdList
+from vfs_db.state import State
+
+__all__ = ["CHUNK_SIZE", "Buffer", "read", "read_range", "resize", "write", "write_range"]
+
+CHUNK_SIZE: Final = 65535
+CHUNKS_MAX: Final = 16000
+"""Chunks that a version 1 entry holds whatever its name, owner and group."""
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+def read(state: State, file: File) -> bytes:
+    """Return the whole content of *file*. Raises OSError (EIO) when it is not what the entry says."""
+    ids = file.chunk_ids
+    count = len(ids)
+    if count == 1:
+        data = state.chunks(ids)[0]
+    elif not count:
+        data = b""
+    else:
+        data = b"".join(state.chunks(ids))
+    if len(data) != file.metadata.size:
+        raise _wrong_size(state, file, len(data))
+    return data
+
+
+def read_range(state: State, file: File, start: int, stop: int) -> bytes:
+    """Return the content from byte *start* to *stop*, less where the file ends before. Reads only the chunks it touches."""
+    stop = min(stop, file.metadata.size)
+    if start >= stop:
+        return b""
+    first, last = start // CHUNK_SIZE, (stop - 1) // CHUNK_SIZE
+    if _count(file.metadata.size) == len(file.chunk_ids):
+        parts = state.chunks(file.chunk_ids[first : last + 1])
+        if all(len(part) == size_of(file, first + at) for at, part in enumerate(parts)):
+            data = parts[0] if first == last else b"".join(parts)
+            return data[start - first * CHUNK_SIZE : stop - first * CHUNK_SIZE]
+    return _read_unequal(state, file, start, stop)
+
+
+def _read_unequal(state: State, file: File, start: int, stop: int) -> bytes:
+    found = []
+    position = 0
+    for chunk_id in file.chunk_ids:
+        data = state.chunks([chunk_id])[0]
+        if position < stop and position + len(data) > start:
+            found.append(data[max(0, start - position) : stop - position])
+        position += len(data)
+    if position != file.metadata.size:
+        raise _wrong_size(state, file, position)
+    return b"".join(found)
+
+
+def iterate(state: State, file: File) -> Iterator[bytes]:
+    """Yield the content of *file* chunk by chunk; each chunk is read when it is asked for."""
+    total = 0
+    for chunk_id in file.chunk_ids:
+        data = state.chunks([chunk_id])[0]
+        total += len(data)
+        yield data
+    if total != file.metadata.size:
+        raise _wrong_size(state, file, total)
+
+
+def _count(size: int) -> int:
+    return -(-size // CHUNK_SIZE)
+
+
+def size_of(file: File, index: int) -> int:
+    """Return how many bytes the chunk at *index* has when all chunks but the last are full."""
+    return min(CHUNK_SIZE, file.metadata.size - index * CHUNK_SIZE)
+
+
+def _wrong_size(state: State, file: File, found: int) -> OSError:
+    metadata = file.metadata
+    why = f"entry {metadata.id} says {metadata.size} bytes, its {len(file.chunk_ids)} chunks have {found}; see check()"
+    return OSError(errno.EIO, f"{os.strerror(errno.EIO)}: {why}", state.path_of(metadata.id))
+
+
+def write(state: Commits, change: Change, file: File, data: Buffer, now: int) -> File:
+    """Make *data* the whole content: the chunks keep their ids, as far as there are as many."""
+    view = memoryview(data).cast("B")
+    old = file.chunk_ids
+    count = _count(len(view))
+    _check_count(state, file, count)
+    ids = _resized(state, change, old, count)
+    if count == 1:
+        change.chunks.append((ids[0], bytes(view)))
+    else:
+        change.chunks += [
+            (chunk_id, bytes(view[at : at + CHUNK_SIZE]))
+            for chunk_id, at in zip(ids, range(0, len(view), CHUNK_SIZE), strict=True)
+        ]
+    return _changed(state, file, len(view), ids, now)
+
+
+def _resized(state: Commits, change: Change, ids: IdList, count: int) -> IdList:
+    """Return *count* ids: those of *ids*, with new ones added, or the last ones freed."""
+    missing = count - len(ids)
+    if missing < 0:
+        change.freed_chunks += ids[count:]
+        return ids[:count]
+    if not missing:
+        return ids
+    new = [state.store.chunk_ids.allocate() for _ in range(missing)]
+    change.created_chunks += new
+    return ids.added(new)
+
+
+def _check_count(state: State, file: File, count: int) -> None:
+    if count > CHUNKS_MAX:
+        raise os_error(errno.EFBIG, state.path_of(file.metadata.id))
+
+
+def _changed(state: State, file: File, size: int, ids: IdList, now: int) -> File:
+    return File(file.metadata.modified(now, size), file.parent_id, ids, finder=state)
+
+
+def write_range(state: Commits, change: Change, file: File, offset: int, data: Buffer, now: int) -> File:
+    """Put *data* at byte *offset*; what lies between the end and it becomes zeros. Writes only the chunks it touches."""
+    view = memoryview(data).cast("B")
+    if not len(view):
+        return file
+    end = offset + len(view)
+    size = max(file.metadata.size, end)
+    _check_count(state, file, _count(size))
+    if not _is_regular(state, file):
+        whole = bytearray(read(state, file))
+        whole += bytes(max(0, end - len(whole)))
+        whole[offset:end] = view
+        return write(state, change, file, whole, now)
+    first = min(offset, file.metadata.size) // CHUNK_SIZE
+    ids = _resized(state, change, file.chunk_ids, _count(size))
+    for index in range(first, _count(end)):
+        start = index * CHUNK_SIZE
+        length = min(CHUNK_SIZE, size - start)
+        change.chunks.append((ids[index], _merged(state, file, index, length, view, offset - start)))
+    return _changed(state, file, size, ids, now)
+
+
+def _merged(state: State, file: File, index: int, length: int, view: memoryview, offset: int) -> bytes:
+    """Return the chunk at *index*, of *length* bytes, with *view* laid over it at *offset* (which may be negative)."""
+    start, stop = max(0, offset), min(length, offset + len(view))
+    if start == 0 and stop == length:
+        return bytes(view[-offset if offset < 0 else 0 :][:length])
+    old = state.chunks([file.chunk_ids[index]])[0] if index < len(file.chunk_ids) else b""
+    chunk = bytearray(length)
+    chunk[: len(old)] = old[:length]
+    if start < stop:
+        chunk[start:stop] = view[start - offset : stop - offset]
+    return bytes(chunk)
+
+
+def _is_regular(state: State, file: File) -> bool:
+    """Say whether all chunks but the last are full.
+
+    No chunk is longer than a full one, so if the last has what would be left then, none before it can be shorter.
+    """
+    count = len(file.chunk_ids)
+    if count != _count(file.metadata.size):
+        return False
+    return not count or len(state.chunks([file.chunk_ids[count - 1]])[0]) == size_of(file, count - 1)
+
+
+def resize(state: Commits, change: Change, file: File, size: int, now: int) -> File:
+    """Cut the content to *size* bytes, or fill it up with zeros."""
+    if size > file.metadata.size:
+        _check_count(state, file, _count(size))
+        grown = write_range(state, change, file, size - 1, b"\0", now)
+        return grown
+    if not _is_regular(state, file):
+        return write(state, change, file, read(state, file)[:size], now)
+    count = _count(size)
+    ids = _resized(state, change, file.chunk_ids, count)
+    left = size % CHUNK_SIZE
+    if left and size < file.metadata.size:
+        last = state.chunks([ids[count - 1]])[0]
+        change.chunks.append((ids[count - 1], last[:left]))
+    return _changed(state, file, size, ids, now)

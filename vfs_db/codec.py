@@ -1,0 +1,224 @@
+"""Entries as bytes: version 1, the format of the reference. No I/O.
+
+All integers are little endian; a string is its length in bytes (u16) and its bytes (UTF-8, foreign bytes escaped).
+
+| field | type | meaning |
+|---|---|---|
+| version | u8 | 1 |
+| type | u8 | 0 file, 1 directory, 2 symlink |
+| id | u32 | the entry's own id, its key in the metadata database |
+| name | string | empty for the root only |
+| file type | u8 | the same as type |
+| size | u64 | bytes of content |
+| created at | i64 | seconds since 1970, UTC |
+| modified at | i64 | seconds since 1970, UTC |
+| accessed at | i64 | seconds since 1970, UTC |
+| mode | u32 | permission bits |
+| owner | string | |
+| group | string | |
+| parent id | u32 | id of the directory that holds the entry; 0 for the root |
+| children | u16 n, n x u32 | directory: ids of its entries |
+| chunk ids | u16 n, n x u32 | file: ids of its chunks, in order; none when size is 0 |
+| target | string | symlink |
+
+Bytes after the last field are ignored.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+
+from vfs_db.entries import Directory, File, FSEntry, PathFinder, Symlink
+from vfs_db.id_list import IdList
+from vfs_db.metadata import FileType, Metadata
+
+__all__ = ["CorruptEntry", "ENTRY_SIZE_MAX", "FIELDS", "VERSION", "decode", "encode", "head_of"]
+
+VERSION: Final = 1
+ENTRY_SIZE_MAX: Final = 65535
+
+FIELDS: Final = (
+    ("version", "u8"),
+    ("type", "u8"),
+    ("id", "u32"),
+    ("name", "string"),
+    ("file type", "u8"),
+    ("size", "u64"),
+    ("created at", "i64"),
+    ("modified at", "i64"),
+    ("accessed at", "i64"),
+    ("mode", "u32"),
+    ("owner", "string"),
+    ("group", "string"),
+    ("parent id", "u32"),
+)
+
+# The fields between the strings, each run of integers as one Struct.
+_HEAD: Final = struct.Struct("<BBIH")
+_MIDDLE: Final = struct.Struct("<BQqqqIH")
+_LENGTH: Final = struct.Struct("<H")
+_TAIL: Final = struct.Struct("<IH")
+assert (_HEAD.size, _MIDDLE.size, _TAIL.size) == (8, 39, 6)
+
+_SIZES: Final = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "i64": 8}
+_FILE: Final = FileType.file
+_DIRECTORY: Final = FileType.directory
+_SYMLINK: Final = FileType.symlink
+_TYPES: Final = (_FILE, _DIRECTORY, _SYMLINK)
+
+
+class CorruptEntry(ValueError):
+    """The bytes are no entry; the message says which field, and what was found."""
+
+
+@lru_cache(maxsize=1024)
+def _string(text: str) -> bytes:
+    raw = text.encode("utf-8", "surrogateescape")
+    return _LENGTH.pack(len(raw)) + raw
+
+
+def encode(entry: FSEntry) -> bytes:
+    """Return *entry* as bytes. Raises ValueError for a value that its field can't hold, naming both."""
+    metadata = entry.metadata
+    try:
+        name = metadata.name.encode("utf-8", "surrogateescape")
+        group = _string(metadata.group)
+        head = _HEAD.pack(VERSION, metadata.file_type, metadata.id, len(name))
+        middle = _MIDDLE.pack(
+            metadata.file_type, metadata.size, metadata.created_at, metadata.modified_at, metadata.accessed_at,
+            metadata.mode, len(_string(metadata.owner)) - 2,
+        )  # fmt: skip
+        if type(entry) is Symlink:
+            target = entry.target.encode("utf-8", "surrogateescape")
+            tail = _TAIL.pack(entry.parent_id, len(target)) + target
+        else:
+            packed = entry.chunk_ids.packed if type(entry) is File else entry.children.packed  # type: ignore[union-attr]
+            tail = _TAIL.pack(entry.parent_id, len(packed) // 4) + packed
+    except (struct.error, UnicodeEncodeError) as error:
+        raise ValueError(f"entry {metadata.id} {metadata.name!r:.80} does not fit version 1: {error}") from error
+    return b"".join((head, name, middle, _string(metadata.owner)[2:], group, tail))
+
+
+def head_of(data: bytes) -> tuple[int, str]:
+    """Return id and name of an encoded entry without decoding the rest. Raises CorruptEntry."""
+    if len(data) < _HEAD.size:
+        raise _fault(data)
+    version, kind, entry_id, name_size = _HEAD.unpack_from(data)
+    end = _HEAD.size + name_size
+    if version != VERSION or kind > 2 or len(data) < end:
+        raise _fault(data)
+    return entry_id, data[_HEAD.size : end].decode("utf-8", "surrogateescape")
+
+
+def decode(data: bytes, finder: PathFinder | None = None) -> FSEntry:
+    """Return the entry in *data*; *finder* is what will know its path. Raises CorruptEntry."""
+    try:
+        version, kind, entry_id, size = _HEAD.unpack_from(data)
+        at = 8 + size
+        name = data[8:at].decode("utf-8", "surrogateescape")
+        type_again, content_size, created_at, modified_at, accessed_at, mode, size = _MIDDLE.unpack_from(data, at)
+        at += 39
+        owner = data[at : at + size].decode("utf-8", "surrogateescape")
+        at += size
+        (size,) = _LENGTH.unpack_from(data, at)
+        at += 2
+        group = data[at : at + size].decode("utf-8", "surrogateescape")
+        at += size
+        parent_id, count = _TAIL.unpack_from(data, at)
+        at += 6
+    except struct.error:
+        raise _fault(data) from None
+    end = at + (count if kind == 2 else 4 * count)
+    if version != VERSION or kind > 2 or type_again != kind or end > len(data):
+        raise _fault(data)
+    metadata = Metadata(
+        entry_id, name, _TYPES[kind], content_size, created_at, modified_at, accessed_at,
+        mode, sys.intern(owner), sys.intern(group),
+    )  # fmt: skip
+    if kind == 0:
+        if count and not content_size:
+            raise _fault(data)
+        return File(metadata, parent_id, IdList(data[at:end]), finder=finder)
+    if kind == 1:
+        return Directory(metadata, parent_id, IdList(data[at:end]), finder=finder)
+    return Symlink(metadata, parent_id, data[at:end].decode("utf-8", "surrogateescape"), finder=finder)
+
+
+class _Cursor:
+    """Reads field by field, to say exactly which one is wrong."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    def number(self, kind: str) -> int:
+        size = _SIZES[kind]
+        if len(self.data) - self.at < size:
+            raise CorruptEntry(f"not enough data for {kind}")
+        self.at += size
+        return int.from_bytes(self.data[self.at - size : self.at], "little")
+
+    def string(self) -> None:
+        size, left = self.number("u16"), len(self.data) - self.at
+        if left < size:
+            raise CorruptEntry(f"string length {size} exceeds remaining data length {left}")
+        self.at += size
+
+    def field(self, kind: str) -> int:
+        if kind == "string":
+            self.string()
+            return 0
+        return self.number(kind)
+
+
+def _fault(data: bytes) -> CorruptEntry:
+    """Return the error that says what is wrong with *data*, in the words of the reference."""
+    try:
+        if len(data) < 2:
+            raise CorruptEntry("Corrupt metadata bytes")
+        cursor = _Cursor(data)
+        values: dict[str, int] = {}
+        for name, kind in FIELDS:
+            values[name] = cursor.field(kind)
+            _check_field(name, values)
+        _TAILS[values["type"]](cursor, values["size"])
+    except CorruptEntry as error:
+        return error
+    raise AssertionError("an entry was refused that reads well field by field")
+
+
+def _check_field(name: str, values: dict[str, int]) -> None:
+    if name == "version" and values[name] != VERSION:
+        raise CorruptEntry(f"Unsupported version {values[name]}")
+    if name == "type" and values[name] > 2:
+        raise CorruptEntry(f"Invalid type byte for entry: {values[name]}, expected 0 file, 1 directory or 2 symlink")
+    if name == "file type" and values[name] != values["type"]:
+        kind = FileType(values["type"]).name
+        raise CorruptEntry(f"Invalid type byte for {kind}: {values[name]}, expected {values['type']}")
+
+
+def _directory_tail(cursor: _Cursor, _size: int) -> None:
+    for _ in range(cursor.number("u16")):
+        cursor.number("u32")
+
+
+def _file_tail(cursor: _Cursor, size: int) -> None:
+    try:
+        count = cursor.number("u16")
+    except CorruptEntry as error:
+        raise CorruptEntry(f"Failed to get block size {error}") from None
+    if count and not size:
+        raise CorruptEntry("File data is empty, expected zero block size")
+    for _ in range(count):
+        cursor.number("u32")
+
+
+def _symlink_tail(cursor: _Cursor, _size: int) -> None:
+    cursor.string()
+
+
+_TAILS: Final[tuple[Callable[[_Cursor, int], None], ...]] = (_file_tail, _directory_tail, _symlink_tail)

@@ -1,0 +1,285 @@
+"""How a change becomes the state: alone, or with others in a transaction.
+
+One operation makes one `Change` and hands it to `apply`, with the writers' lock held. Without an open transaction it is
+committed at once; else it joins the transaction, whose thread sees it, and which commits or forgets all of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from typing import Final, Protocol
+
+import attrs
+
+from vfs_db import codec
+from vfs_db.change import Change, Names, OpenTransaction
+from vfs_db.entries import Directory
+from vfs_db.errors import database_error
+from vfs_db.state import State
+from vfs_db.store import Store
+
+__all__ = ["Commits", "OpenFile"]
+
+_STAGED_MAX: Final = 8192
+
+
+class OpenFile(Protocol):
+    """What holds a file open, and has to know when the file, or the transaction it was opened in, goes."""
+
+    def on_deleted(self) -> None: ...
+    def on_rolled_back(self) -> None: ...
+
+
+@attrs.define
+class _Block:
+    """A with-block of the open transaction: what leads back to its beginning."""
+
+    database: AbstractContextManager[object] | None
+    undo: int
+    chunks: int
+    marks: tuple[int, int]
+    files: list[weakref.ref[OpenFile]]
+
+
+class Commits(State):
+    """The state, and the way in which it changes."""
+
+    def __init__(self, store: Store, *, timeout: float = 0.0) -> None:
+        super().__init__(store)
+        self.open_files: dict[int, weakref.WeakSet[OpenFile]] = {}
+        self._wait = timeout or -1.0
+        self._blocks: list[_Block] = []
+        self.is_closed = False
+
+
+    def acquire(self) -> None:
+        """Take the writers' lock. Raises TimeoutError when another thread's transaction lasts longer than the timeout."""
+        if not self.lock.acquire(True, self._wait):
+            raise TimeoutError(errno.ETIMEDOUT, f"another thread's transaction lasted longer than {self._wait} s")
+        if self.store.is_read_only:
+            self.lock.release()
+            raise OSError(errno.EROFS, f"{os.strerror(errno.EROFS)}: it was opened with read_only=True")
+
+    def apply(self, change: Change) -> None:
+        """Commit *change*, or make it part of the open transaction. All or nothing."""
+        transaction = self.transaction
+        if transaction is None:
+            self._commit(change)
+            return
+        try:
+            self._write_chunks(transaction, change)
+        except Exception as error:
+            raise database_error(error) from error
+        transaction.join(change)
+        if len(transaction.entries) > _STAGED_MAX and transaction.depth == 1:
+            self._write_early(transaction)
+
+    def _write_chunks(self, transaction: OpenTransaction, change: Change) -> None:
+        """Write content now, where a rollback takes it back or nobody can see it; else keep it until the commit."""
+        if not change.chunks:
+            return
+        if self.store.is_transactional:
+            with self.store.transaction():
+                self.store.chunk_ids.write(change.chunks)
+            return
+        created = set(change.created_chunks)
+        self.store.chunk_ids.write([item for item in change.chunks if item[0] in created])
+        for chunk_id, data in change.chunks:
+            if chunk_id not in created:
+                transaction.stage_chunk(chunk_id, bytes(data))
+
+    def _write_early(self, transaction: OpenTransaction) -> None:
+        if not self.store.is_transactional:
+            return
+        entries = transaction.entries
+        self.store.entry_ids.write([(entry_id, codec.encode(entry)) for entry_id, entry in entries.items()])
+        transaction.written.update(entries)
+        transaction.written.update(transaction.names)
+        transaction.entries = {}
+        transaction.names = {}
+        transaction.maps = {}
+        transaction.loaded = {}
+
+    def _commit(self, change: Change) -> None:
+        """Write and publish one operation's change."""
+        entries = [(entry_id, codec.encode(entry)) for entry_id, entry in change.entries.items()]
+        with self.publishing:
+            self.version += 1
+            try:
+                self.store.write(entries, change.chunks, change.freed_entries, change.freed_chunks)
+                self._publish(change)
+            except BaseException as error:
+                self.forget()
+                if isinstance(error, Exception):
+                    raise database_error(error) from error
+                raise
+            finally:
+                self.version += 1
+
+    def _publish(self, change: Change) -> None:
+        self.store.committed(change.freed_entries, change.freed_chunks)
+        entries = self._entries
+        for entry_id, entry in change.entries.items():
+            entries.put(entry_id, entry)
+        for entry_id in change.created:
+            if entry_id in change.entries and type(change.entries[entry_id]) is Directory:
+                self._names.put(entry_id, Names())
+        for directory_id, changes in change.names.items():
+            self._publish_names(directory_id, changes)
+        for entry_id in change.freed_entries:
+            entries.pop(entry_id)
+            self._names.pop(entry_id)
+            for file in self.open_files.pop(entry_id, ()):
+                file.on_deleted()
+        if change.moves_paths:
+            self.prefixes = {}
+
+    def _publish_names(self, directory_id: int, changes: dict[str, int]) -> None:
+        names = self._names.get(directory_id)
+        if names is None:
+            return
+        for name, entry_id in changes.items():
+            if entry_id:
+                names[name] = entry_id
+            else:
+                names.pop(name, None)
+        self._names.put(directory_id, names, len(changes))
+
+    def abandon(self) -> None:
+        """Take back the ids that a failed operation was given; those of an open transaction stay with it."""
+        if self.transaction is None:
+            self.store.roll_back((0, 0))
+
+    # Transactions: blocks nest, the outermost commits
+
+    def begin(self) -> None:
+        """Open a transaction in this thread, or a block in the one that is open."""
+        self.acquire()
+        try:
+            database = self.store.transaction() if self.store.is_transactional else None
+            if database is not None:
+                database.__enter__()
+            transaction = self.transaction or OpenTransaction()
+            block = _Block(database, len(transaction.undo), len(transaction.created_chunks), self.store.marks(), [])
+            self._blocks.append(block)
+            transaction.depth = len(self._blocks)
+            self.transaction = transaction
+        except BaseException as error:
+            self.lock.release()
+            if isinstance(error, Exception):
+                raise database_error(error) from error
+            raise
+
+    def end(self, error: BaseException | None) -> None:
+        """Close the innermost block: with *error* undo what was done in it, else keep it; the outermost commits."""
+        try:
+            transaction = self.transaction
+            if transaction is None:
+                raise RuntimeError("no transaction is open")
+            if error is not None:
+                self._roll_back(transaction, error)
+            elif len(self._blocks) > 1:
+                self._join_outer(transaction)
+            else:
+                self._commit_open(transaction)
+        finally:
+            self.lock.release()
+
+    def opened(self, file_id: int, file: OpenFile) -> None:
+        """Note that *file* holds the file with that id open."""
+        self.open_files.setdefault(file_id, weakref.WeakSet()).add(file)
+        if self._blocks and self.mine() is not None:
+            self._blocks[-1].files.append(weakref.ref(file))
+
+    def _join_outer(self, transaction: OpenTransaction) -> None:
+        block = self._blocks.pop()
+        transaction.depth = len(self._blocks)
+        self._blocks[-1].files += block.files
+        if transaction.depth == 1:
+            transaction.undo.clear()
+        if block.database is not None:
+            block.database.__exit__(None, None, None)
+
+    def _roll_back(self, transaction: OpenTransaction, error: BaseException) -> None:
+        block = self._blocks.pop()
+        transaction.depth = len(self._blocks)
+        created = transaction.created_chunks[block.chunks :]
+        if self._blocks:
+            transaction.roll_back_to(block.undo)
+        else:
+            self.transaction = None
+        if block.database is not None:
+            with suppress(type(error)):
+                block.database.__exit__(type(error), error, error.__traceback__)
+        else:
+            self._delete_created(created)
+        self.store.roll_back(block.marks)
+        for reference in block.files:
+            file = reference()
+            if file is not None:
+                file.on_rolled_back()
+
+    def _delete_created(self, chunk_ids: list[int]) -> None:
+        for chunk_id in chunk_ids:
+            with suppress(LookupError):
+                self.store.data.delete(chunk_id)
+
+    def _commit_open(self, transaction: OpenTransaction) -> None:
+        try:
+            self._write_open(transaction)
+        except BaseException as error:
+            if self._blocks:
+                self._roll_back(transaction, error)
+            self.forget()
+            if isinstance(error, Exception):
+                raise database_error(error) from error
+            raise
+
+    def _write_open(self, transaction: OpenTransaction) -> None:
+        entries = [(entry_id, codec.encode(entry)) for entry_id, entry in transaction.entries.items()]
+        chunks = list(transaction.staged_chunks.items())
+        freed = transaction.freed_entries, transaction.freed_chunks
+        is_transactional = self.store.is_transactional
+        if is_transactional:
+            self.store.write(entries, chunks, *freed)
+        with self.publishing:
+            self.version += 1
+            try:
+                if not is_transactional:
+                    self.store.write(entries, chunks, *freed)
+                block = self._blocks.pop()
+                self.transaction = None
+                if block.database is not None:
+                    block.database.__exit__(None, None, None)
+                for entry_id in transaction.written:
+                    self._entries.pop(entry_id)
+                    self._names.pop(entry_id)
+                self._publish(transaction)
+            finally:
+                self.version += 1
+
+    def forget(self) -> None:
+        """Empty all caches: what is asked for next is read again."""
+        with self.publishing:
+            self._entries.clear()
+            self._names.clear()
+            self.prefixes = {}
+
+    def close(self) -> None:
+        """Save the counters and close both databases; what is called afterwards raises ValueError."""
+        with self.lock:
+            if self.is_closed:
+                return
+            while self.transaction is not None and self.mine() is not None:
+                self.end(RuntimeError("the filesystem is closed inside a transaction"))
+            self.is_closed = True
+            try:
+                self.store.save_counters()
+            finally:
+                self.store.each("close")
+                self.forget()

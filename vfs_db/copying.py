@@ -1,0 +1,98 @@
+"""Copies of files, links and trees: new entries, new chunks. Called within a transaction."""
+
+from __future__ import annotations
+
+import errno
+import time
+
+from vfs_db import chunks
+from vfs_db.change import Change
+from vfs_db.commit import Commits
+from vfs_db.entries import Directory, File, FSEntry, Symlink
+from vfs_db.errors import os_error
+from vfs_db.metadata import FileType
+from vfs_db.resolve import locate
+from vfs_db.tree import add, children, is_inside, remove, save
+
+__all__ = ["copy"]
+
+_CHUNKS_AT_ONCE = 16
+
+
+def copy(state: Commits, src: str, dst: str) -> FSEntry:
+    """Copy what is at *src* to the path *dst* and return the copy."""
+    entry = locate(state, src, follow=False)[2]
+    if entry is None:
+        raise os_error(errno.ENOENT, src, dst)
+    directory, name, there = locate(state, dst, follow=False)
+    if there is not None:
+        _check_replaceable(entry, there, src, dst)
+    if type(entry) is Directory and is_inside(state, directory, entry.metadata.id):
+        raise os_error(errno.EINVAL, src, dst)
+    change = Change()
+    if there is not None:
+        remove(state, change, directory, there, int(time.time()))
+    return _copy_tree(state, change, entry, directory, name)
+
+
+def _check_replaceable(entry: FSEntry, there: FSEntry, src: str, dst: str) -> None:
+    if there.metadata.id == entry.metadata.id:
+        raise os_error(errno.EINVAL, src, dst)
+    if type(there) is Directory and type(entry) is not Directory:
+        raise os_error(errno.EISDIR, src, dst)
+    if type(there) is Directory or type(entry) is Directory:
+        raise os_error(errno.EEXIST, src, dst)
+
+
+def _copy_tree(state: Commits, change: Change, entry: FSEntry, directory: Directory, name: str) -> FSEntry:
+    top = _copy_one(state, change, entry, directory, name)
+    stack = [(entry, top)]
+    while stack:
+        source, made = stack.pop()
+        if not isinstance(source, Directory):
+            continue
+        for below in children(state, source):
+            parent = state.entry(made.metadata.id)
+            assert isinstance(parent, Directory)
+            stack.append((below, _copy_one(state, Change(), below, parent, below.metadata.name)))
+        _restore_time(state, source, made)
+    return state.entry(top.metadata.id)
+
+
+def _copy_one(state: Commits, change: Change, entry: FSEntry, directory: Directory, name: str) -> FSEntry:
+    """Apply *change* and the copy of *entry* itself, with its content, as *name* in *directory*."""
+    now = int(time.time())
+    target = entry.target if type(entry) is Symlink else ""
+    made = add(state, change, directory, name, entry.metadata.file_type, now, like=entry.metadata, target=target)
+    if type(entry) is not File:
+        state.apply(change)
+        return made
+    assert type(made) is File
+    return _copy_content(state, change, entry, made)
+
+
+def _copy_content(state: Commits, change: Change, source: File, made: File) -> FSEntry:
+    modified_at = source.metadata.modified_at
+    if len(source.chunk_ids) <= _CHUNKS_AT_ONCE:
+        change.entries[made.metadata.id] = copied = chunks.write(
+            state, change, made, chunks.read(state, source), modified_at
+        )
+        state.apply(change)
+        return copied
+    state.apply(change)
+    for data in chunks.iterate(state, source):
+        piece = Change()
+        made = chunks.write_range(state, piece, made, made.metadata.size, data, modified_at)
+        piece.entries[made.metadata.id] = made
+        state.apply(piece)
+    return made
+
+
+def _restore_time(state: Commits, source: FSEntry, made: FSEntry) -> None:
+    """Give a copied directory the time of modification that putting entries into it has moved."""
+    present = state.entry(made.metadata.id)
+    wanted = present.metadata.modified(source.metadata.modified_at, present.metadata.size)
+    if source.metadata.file_type is FileType.directory and wanted is not present.metadata:
+        change = Change()
+        save(state, change, present, wanted)
+        state.apply(change)

@@ -1,0 +1,71 @@
+"""The three kinds of entry: what a filesystem is made of. Values, which never change once made."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from vfs_db.id_list import IdList, id_list
+from vfs_db.metadata import FileType, Metadata
+
+__all__ = ["Directory", "FSEntry", "File", "PathFinder", "Symlink"]
+
+
+class PathFinder(Protocol):
+    """What knows the present path of an entry: the tree it was read from."""
+
+    def path_of(self, entry_id: int, /) -> str: ...
+
+
+@attrs.frozen
+class _Entry:
+    metadata: Metadata
+    parent_id: int
+    _finder: PathFinder | None = attrs.field(default=None, eq=False, repr=False, kw_only=True, alias="finder")
+
+    def get_metadata(self) -> Metadata:
+        return self.metadata
+
+    def get_path(self) -> str:
+        """Return the entry's absolute path as it is now, wherever it was moved since it was read.
+
+        Raises FileNotFoundError when the entry is gone, ValueError when it was never part of a filesystem (an entry
+        made by hand or decoded from bytes). Costs one entry per level.
+        """
+        if self._finder is None:
+            raise ValueError(f"entry {self.metadata.id} {self.metadata.name!r} belongs to no filesystem, so it has no path")
+        return self._finder.path_of(self.metadata.id)
+
+    def is_dir(self) -> bool:
+        return self.metadata.file_type is FileType.directory
+
+    def is_file(self) -> bool:
+        return self.metadata.file_type is FileType.file
+
+    def is_symlink(self) -> bool:
+        return self.metadata.file_type is FileType.symlink
+
+
+@attrs.frozen
+class Directory(_Entry):
+    """A directory: the ids of its entries, in the order in which they came."""
+
+    children: IdList = attrs.field(default=IdList(), converter=id_list)
+
+
+@attrs.frozen
+class File(_Entry):
+    """A file: the ids of its chunks in the data database, in order."""
+
+    chunk_ids: IdList = attrs.field(default=IdList(), converter=id_list)
+
+
+@attrs.frozen
+class Symlink(_Entry):
+    """A symbolic link: its target, as it was given."""
+
+    target: str = ""
+
+
+FSEntry: TypeAlias = Directory | File | Symlink

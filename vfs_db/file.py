@@ -1,0 +1,312 @@
+"""Open files: a raw file over the chunks, inside the standard library's buffers and text wrapper.
+
+A raw file holds the file's id, and looks its entry up at each call, so that all handles see each other's flushed writes. A
+write is one commit, or part of its thread's transaction. Once the file is deleted, every call raises ESTALE.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import threading
+import time
+from typing import IO, Any, Final
+
+from vfs_db import chunks
+from vfs_db.change import Change
+from vfs_db.chunks import CHUNK_SIZE, Buffer
+from vfs_db.commit import Commits
+from vfs_db.entries import File
+from vfs_db.errors import os_error
+from vfs_db.metadata import FileType
+from vfs_db.resolve import locate
+from vfs_db.state import State
+from vfs_db.tree import add
+
+__all__ = ["BUFFER_SIZE", "RawFile", "open_file", "open_for_reading"]
+
+BUFFER_SIZE: Final = CHUNK_SIZE
+_CHUNKS_AT_ONCE: Final = 16
+
+
+class RawFile(io.RawIOBase):
+    """A file without a buffer. Its position is its own; calls of several threads take turns."""
+
+    name: str
+    mode: str
+
+    def __init__(self, state: State, file_id: int, path: str, mode: str) -> None:
+        super().__init__()
+        self.name = path
+        self.mode = mode
+        self._state = state
+        self._file_id = file_id
+        self._position = 0
+        self._turn = threading.RLock()
+        self._is_readable = "r" in mode or "+" in mode
+        self._is_writable = "r" not in mode or "+" in mode
+        self._appends = "a" in mode
+        self._stale = ""
+        self._kept: tuple[File | None, int, bytes] = (None, -1, b"")
+
+    def on_deleted(self) -> None:
+        """The file is gone: every further call says so."""
+        self._stale = "the file was deleted while it was open"
+
+    def on_rolled_back(self) -> None:
+        """The transaction in which this was opened is undone, and with it perhaps the file."""
+        self._stale = "the transaction in which it was opened was rolled back"
+
+    def readable(self) -> bool:
+        self._check_open()
+        return self._is_readable
+
+    def writable(self) -> bool:
+        self._check_open()
+        return self._is_writable
+
+    def seekable(self) -> bool:
+        self._check_open()
+        return True
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+
+    def _check(self, is_fit: bool, what: str) -> None:
+        self._check_open()
+        if not is_fit:
+            raise io.UnsupportedOperation(f"{self.name}: not open for {what} (mode {self.mode!r})")
+
+    def _file(self) -> File:
+        if self._stale:
+            raise OSError(errno.ESTALE, f"{os.strerror(errno.ESTALE)}: {self._stale}", self.name)
+        entry = self._state.entry(self._file_id)
+        if type(entry) is not File:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), self.name)
+        return entry
+
+    # Position
+
+    def tell(self) -> int:
+        self._check_open()
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to *offset*, from the start, the position or the end. Raises ValueError, OSError (EINVAL: before the start)."""
+        self._check_open()
+        with self._turn:
+            if whence == io.SEEK_SET:
+                position = offset
+            elif whence == io.SEEK_CUR:
+                position = self._position + offset
+            elif whence == io.SEEK_END:
+                position = self._state.read(self._file).metadata.size + offset
+            else:
+                raise ValueError(f"invalid whence ({whence}, should be 0, 1 or 2)")
+            if position < 0:
+                raise os_error(errno.EINVAL, self.name)
+            self._position = position
+            return position
+
+    # Reading
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill *buffer* from the position on; 0 at the end. Of one version; reads whole chunks, and keeps the last one."""
+        self._check(self._is_readable, "reading")
+        with self._turn, memoryview(buffer).cast("B") as view:
+            count = self._state.read(self._read_into, view)
+            self._position += count
+            return count
+
+    def _read_into(self, view: memoryview) -> int:
+        file = self._file()
+        start = self._position
+        stop = min(start + len(view), file.metadata.size)
+        filled = 0
+        while start + filled < stop:
+            data = self._piece(file, start + filled, stop)
+            view[filled : filled + len(data)] = data
+            filled += len(data)
+        return filled
+
+    def _piece(self, file: File, start: int, stop: int) -> bytes | memoryview:
+        """Return content from *start* on: the rest of its chunk, or several whole chunks, but not beyond *stop*."""
+        index, within = divmod(start, CHUNK_SIZE)
+        kept_file, kept_index, kept = self._kept
+        if kept_file is file and kept_index == index:
+            return memoryview(kept)[within : within + stop - start]
+        end = (index + 1) * CHUNK_SIZE
+        if stop < end and end - CHUNK_SIZE < file.metadata.size:
+            chunk = chunks.read_range(self._state, file, index * CHUNK_SIZE, end)
+            self._kept = (file, index, chunk)
+            return memoryview(chunk)[within : within + stop - start]
+        whole = (stop - start) // CHUNK_SIZE
+        if within == 0 and whole:
+            end = (index + min(whole, _CHUNKS_AT_ONCE)) * CHUNK_SIZE
+        return chunks.read_range(self._state, file, start, min(end, stop))
+
+    def readall(self) -> bytes:
+        """Return all from the position to the end, of one version."""
+        self._check(self._is_readable, "reading")
+        with self._turn:
+            data = self._state.read(self._read_all)
+            self._position += len(data)
+            return data
+
+    def _read_all(self) -> bytes:
+        file = self._file()
+        if not self._position:
+            return chunks.read(self._state, file)
+        return chunks.read_range(self._state, file, self._position, file.metadata.size)
+
+    # Writing
+
+    def write(self, data: Any, /) -> int:
+        """Write all of *data* at the position (in append mode: at the end), zeros where there was nothing before it."""
+        self._check(self._is_writable, "writing")
+        with self._turn, memoryview(data).cast("B") as view:
+            self._changing(self._write_now, view)
+            return len(view)
+
+    def _write_now(self, state: Commits, change: Change, file: File, view: Buffer) -> File:
+        offset = file.metadata.size if self._appends else self._position
+        written = chunks.write_range(state, change, file, offset, view, int(time.time()))
+        self._position = offset + len(view)
+        return written
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Cut the file to *size* bytes (the position), or fill it up with zeros; the position stays."""
+        self._check(self._is_writable, "writing")
+        with self._turn:
+            wanted = self._position if size is None else size
+            if wanted < 0:
+                raise os_error(errno.EINVAL, self.name)
+            self._changing(self._truncate_now, wanted)
+            return wanted
+
+    def _truncate_now(self, state: Commits, change: Change, file: File, size: int) -> File:
+        return chunks.resize(state, change, file, size, int(time.time()))
+
+    def _changing(self, function: Any, argument: Any) -> None:
+        state = self._state
+        assert isinstance(state, Commits)
+        position = self._position
+        state.acquire()
+        try:
+            file = self._file()
+            change = Change()
+            changed = function(state, change, file, argument)
+            if changed is not file:
+                change.entries[self._file_id] = changed
+                state.apply(change)
+        except BaseException:
+            self._position = position
+            state.abandon()
+            raise
+        finally:
+            state.lock.release()
+
+
+_MODES: Final = frozenset("rwxabt+")
+
+
+def _checked_mode(mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None) -> str:
+    """Return *mode* without b and t. Raises ValueError as the built-in `open` does."""
+    letters = set(mode)
+    if letters - _MODES or len(mode) > len(letters) or not mode:
+        raise ValueError(f"invalid mode: {mode!r}")
+    if "t" in letters and "b" in letters:
+        raise ValueError("can't have text and binary mode at once")
+    if len(letters & set("rwxa")) != 1:
+        raise ValueError("must have exactly one of create/read/write/append mode")
+    if "b" in letters:
+        for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
+            if value is not None:
+                raise ValueError(f"binary mode doesn't take {'an' if name[0] == 'e' else 'a'} {name} argument")
+    elif buffering == 0:
+        raise ValueError("can't have unbuffered text I/O")
+    return (letters & set("rwxa")).pop() + ("+" if "+" in letters else "")
+
+
+def open_for_reading(
+    state: State, path: str, mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
+) -> IO[Any]:
+    """Open a file of a view that can't be written. Raises OSError (EROFS) for other modes."""
+    kind = _checked_mode(mode, buffering, encoding, errors, newline)
+    if kind != "r":
+        raise os_error(errno.EROFS, path)
+    raw = RawFile(state, _readable_id(state, path), path, "rb")
+    return _wrapped(raw, mode, kind, buffering, encoding, errors, newline)
+
+
+def _readable_id(state: State, path: str) -> int:
+    entry = state.read(lambda: locate(state, path, follow=True, second_try=True)[2])
+    if type(entry) is not File:
+        raise os_error(errno.ENOENT if entry is None else errno.EISDIR, path)
+    return entry.metadata.id
+
+
+def open_file(
+    state: Commits, path: str, mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
+) -> IO[Any]:
+    """Open a file in any mode, making or emptying it where the mode says so."""
+    kind = _checked_mode(mode, buffering, encoding, errors, newline)
+    if kind == "r":
+        file_id = _readable_id(state, path)
+    else:
+        state.acquire()
+        try:
+            file_id = _prepared_id(state, path, kind)
+        except BaseException:
+            state.abandon()
+            raise
+        finally:
+            state.lock.release()
+    raw = RawFile(state, file_id, path, {"r+": "rb+"}.get(kind, kind[0] + "b" + kind[1:]))
+    state.opened(file_id, raw)
+    return _wrapped(raw, mode, kind, buffering, encoding, errors, newline)
+
+
+def _prepared_id(state: Commits, path: str, kind: str) -> int:
+    """Return the id of the file at *path*, as the mode wants it: made, emptied, or there."""
+    directory, name, entry = locate(state, path, follow=kind[0] != "x")
+    if entry is None and kind[0] == "r":
+        raise os_error(errno.ENOENT, path)
+    if entry is not None and kind[0] == "x":
+        raise os_error(errno.EEXIST, path)
+    change = Change()
+    now = int(time.time())
+    if entry is None:
+        entry = add(state, change, directory, name, FileType.file, now)
+        state.apply(change)
+    elif type(entry) is not File:
+        raise os_error(errno.EISDIR, path)
+    elif kind[0] == "w":
+        change.entries[entry.metadata.id] = chunks.resize(state, change, entry, 0, now)
+        state.apply(change)
+    return entry.metadata.id
+
+
+def _wrapped(
+    raw: RawFile, mode: str, kind: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
+) -> IO[Any]:
+    """Put the buffer, and for text the wrapper, around *raw*."""
+    if kind[0] == "a":
+        raw.seek(0, io.SEEK_END)
+    if buffering == 0:
+        return raw  # type: ignore[return-value]
+    size = buffering if buffering > 1 else BUFFER_SIZE
+    buffered: io.BufferedRandom | io.BufferedWriter | io.BufferedReader
+    if "+" in kind:
+        buffered = io.BufferedRandom(raw, size)
+    elif kind[0] == "r":
+        buffered = io.BufferedReader(raw, size)
+    else:
+        buffered = io.BufferedWriter(raw, size)
+    if "b" in mode:
+        return buffered
+    text = io.TextIOWrapper(buffered, encoding or "utf-8", errors, newline, line_buffering=buffering == 1)
+    text.mode = mode  # type: ignore[misc]
+    return text

@@ -1,0 +1,58 @@
+"""What an entry knows about itself, whatever its kind."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+__all__ = ["FileType", "Metadata"]
+
+
+class FileType(enum.IntEnum):
+    """The kind of an entry; the value is its byte on disk."""
+
+    file = 0
+    directory = 1
+    symlink = 2
+
+
+@attrs.frozen
+class Metadata:
+    """The attributes of an entry. Times are whole seconds since 1970, UTC; *size* is bytes of content."""
+
+    id: int
+    name: str
+    file_type: FileType
+    size: int = 0
+    created_at: int = 0
+    modified_at: int = 0
+    accessed_at: int = 0
+    mode: int = 0o644
+    owner: str = "user"
+    group: str = "user"
+
+    def named(self, name: str) -> Metadata:
+        """Return a copy with another name."""
+        return Metadata(
+            self.id, name, self.file_type, self.size, self.created_at, self.modified_at, self.accessed_at,
+            self.mode, self.owner, self.group,
+        )  # fmt: skip
+
+    def modified(self, now: int, size: int) -> Metadata:
+        """Return a copy with another size, modified *now*; itself when that is no change."""
+        if self.modified_at == now and self.size == size:
+            return self
+        return Metadata(
+            self.id, self.name, self.file_type, size, self.created_at, now, self.accessed_at,
+            self.mode, self.owner, self.group,
+        )  # fmt: skip
+
+    def is_dir(self) -> bool:
+        return self.file_type is FileType.directory
+
+    def is_file(self) -> bool:
+        return self.file_type is FileType.file
+
+    def is_symlink(self) -> bool:
+        return self.file_type is FileType.symlink

@@ -1,0 +1,121 @@
+"""Deleting, renaming and removing whole trees: what changes where entries are."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterator
+
+from vfs_db.change import Change, Names
+from vfs_db.commit import Commits
+from vfs_db.entries import Directory, FSEntry, Symlink
+from vfs_db.errors import os_error
+from vfs_db.metadata import FileType
+from vfs_db.resolve import locate
+from vfs_db.state import damaged
+from vfs_db.tree import is_empty, is_inside, place, remove
+
+__all__ = ["delete", "remove_tree", "rename"]
+
+
+def delete(state: Commits, path: str, kind: FileType | None) -> None:
+    """Delete what is at *path*: a directory must be empty. *kind*: what it has to be; file includes links, as unlink(2)."""
+    directory, _, entry = locate(state, path, follow=False)
+    if entry is None:
+        raise os_error(errno.ENOENT, path)
+    if entry.metadata.id == state.root_id:
+        raise os_error(errno.EPERM, path)
+    code = _unfit(entry, kind)
+    if code:
+        raise os_error(code, path)
+    if type(entry) is Directory and not is_empty(state, entry):
+        raise os_error(errno.ENOTEMPTY, path)
+    change = Change()
+    remove(state, change, directory, entry, int(time.time()))
+    state.apply(change)
+
+
+def _unfit(entry: FSEntry, kind: FileType | None) -> int:
+    """Return the errno for an entry that is not of the *kind* asked for, else 0."""
+    if kind is FileType.file and type(entry) is Directory:
+        return errno.EISDIR
+    if kind is FileType.directory and type(entry) is not Directory:
+        return errno.ENOTDIR
+    if kind is FileType.symlink and type(entry) is not Symlink:
+        return errno.EINVAL
+    return 0
+
+
+def remove_tree(state: Commits, path: str) -> None:
+    """Delete what is at *path* with all that is in it."""
+    directory, _, entry = locate(state, path, follow=False)
+    if entry is None:
+        raise os_error(errno.ENOENT, path)
+    if entry.metadata.id == state.root_id:
+        raise os_error(errno.EPERM, path)
+    change = Change()
+    remove(state, change, directory, entry, int(time.time()))
+    if type(entry) is Directory:
+        for below in _below(state, entry):
+            if isinstance(below, int):
+                change.freed_entries.append(below)
+            else:
+                change.free(below)
+    state.apply(change)
+
+
+def _below(state: Commits, top: Directory) -> Iterator[FSEntry | int]:
+    """Yield all entries below *top*; of one that can't be read, its id."""
+    seen = {top.metadata.id}
+    stack = [top]
+    while stack:
+        directory = stack.pop()
+        for entry_id in directory.children:
+            try:
+                (entry,) = state.entries([entry_id])
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                yield entry_id
+                continue
+            if entry.parent_id != directory.metadata.id:
+                continue
+            if entry_id in seen:
+                raise damaged(entry_id, "its directory lists it twice, or it contains itself")
+            seen.add(entry_id)
+            yield entry
+            if type(entry) is Directory:
+                state.entries(entry.children, Names())
+                stack.append(entry)
+
+
+def rename(state: Commits, old_path: str, new_path: str) -> FSEntry:
+    """Give the entry at *old_path* the path *new_path*, replacing what rename(2) replaces; return it."""
+    old, _, entry = locate(state, old_path, follow=False)
+    if entry is None:
+        raise os_error(errno.ENOENT, old_path, new_path)
+    if entry.metadata.id == state.root_id:
+        raise os_error(errno.EPERM, old_path, new_path)
+    new, name, there = locate(state, new_path, follow=False)
+    if there is not None and there.metadata.id == entry.metadata.id:
+        return entry
+    if type(entry) is Directory and is_inside(state, new, entry.metadata.id):
+        raise os_error(errno.EINVAL, old_path, new_path)
+    change = Change()
+    now = int(time.time())
+    if there is not None:
+        _check_replaceable(state, entry, there, old_path, new_path)
+        remove(state, change, new, there, now)
+    moved = place(state, change, old, new, entry, name, now)
+    state.apply(change)
+    return moved
+
+
+def _check_replaceable(state: Commits, entry: FSEntry, there: FSEntry, old_path: str, new_path: str) -> None:
+    if type(there) is Directory:
+        if type(entry) is not Directory:
+            raise os_error(errno.EISDIR, old_path, new_path)
+        if not is_empty(state, there):
+            raise os_error(errno.ENOTEMPTY, old_path, new_path)
+    elif type(entry) is Directory:
+        raise os_error(errno.ENOTDIR, old_path, new_path)

@@ -1,0 +1,269 @@
+"""All that reads a filesystem: the half of `DatabaseVFS` that a snapshot has too."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import IO, TextIO
+
+from vfs_db import chunks, search
+from vfs_db.attributes import stat_of
+from vfs_db.entries import Directory, File, FSEntry, Symlink
+from vfs_db.errors import os_error
+from vfs_db.metadata import FileType
+from vfs_db.path import PathLike, as_text, join
+from vfs_db.resolve import Place, directory, locate
+from vfs_db.search import DirEntry
+from vfs_db.state import State
+from vfs_db.tree import children
+
+__all__ = ["ReadableFS", "ScandirIterator"]
+
+
+class ScandirIterator(Iterator[DirEntry]):
+    """What `scandir` returns: an iterator, and a context manager."""
+
+    def __init__(self, entries: list[DirEntry]) -> None:
+        self._entries = iter(entries)
+
+    def __next__(self) -> DirEntry:
+        return next(self._entries)
+
+    def __enter__(self) -> ScandirIterator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give nothing more."""
+        self._entries = iter(())
+
+
+class ReadableFS:
+    """A filesystem as far as it can be read.
+
+    Every path starts at the root, with a leading slash or without. Links are followed within a path always, at its end
+    where content, a listing or `stat` is asked for. Errors are those of `os`. Any thread may call anything; a call sees
+    one committed state, or, within a transaction, that of its own thread.
+    """
+
+    block_size = 4096
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.root_id = state.root_id
+
+    def _locate(self, path: PathLike, follow: bool) -> Place:
+        """Return the place of *path* for reading."""
+        text = path if type(path) is str else as_text(path)
+        return self._state.read(self._locate_now, text, follow)
+
+    def _locate_now(self, path: str, follow: bool) -> Place:
+        return locate(self._state, path, follow=follow, second_try=True)
+
+    def _entry(self, path: PathLike, follow: bool) -> FSEntry:
+        found = self._locate(path, follow)[2]
+        if found is None:
+            raise os_error(errno.ENOENT, as_text(path))
+        return found
+
+    # Entries
+
+    def root_get(self) -> Directory:
+        """Return the root directory."""
+        return self._state.read(directory, self._state, "/")
+
+    def get(self, path: PathLike) -> FSEntry:
+        """Return the entry at *path*; a link at its end is what is returned. Raises FileNotFoundError."""
+        return self._entry(path, False)
+
+    def get_followed(self, path: PathLike) -> FSEntry:
+        """Return the entry at *path*, or, for a link, what it leads to. Raises FileNotFoundError."""
+        return self._entry(path, True)
+
+    def get_path(self, entry: FSEntry) -> str:
+        """Return the present absolute path of *entry*. Raises FileNotFoundError when it is gone."""
+        return self._state.path_of(entry.metadata.id)
+
+    def exists(self, path: PathLike) -> bool:
+        """Say whether there is something at *path*; a link is there whether or not it leads anywhere."""
+        try:
+            return self._locate(path, False)[2] is not None
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in (errno.EIO, errno.ESTALE):
+                raise
+            return False
+
+    def lexists(self, path: PathLike) -> bool:
+        """The same as `exists`, under the name that `os.path` has for it."""
+        return self.exists(path)
+
+    def is_dir(self, path: PathLike) -> bool:
+        """Say whether *path* is a directory, or a link to one."""
+        return self._is(path, Directory)
+
+    def is_file(self, path: PathLike) -> bool:
+        """Say whether *path* is a file, or a link to one."""
+        return self._is(path, File)
+
+    def is_symlink(self, path: PathLike) -> bool:
+        """Say whether *path* is a link."""
+        return self.exists(path) and type(self.get(path)) is Symlink
+
+    def _is(self, path: PathLike, kind: type) -> bool:
+        try:
+            return type(self._entry(path, True)) is kind
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return False
+
+    def link_read(self, path: PathLike) -> str:
+        """Return the target of the link at *path*, as it was given. Raises OSError (EINVAL) when it is no link."""
+        found = self.get(path)
+        if type(found) is not Symlink:
+            raise os_error(errno.EINVAL, as_text(path))
+        return found.target
+
+    def stat(self, path: PathLike) -> os.stat_result:
+        """Return the attributes of what *path* leads to, see `attributes.stat_of`."""
+        return stat_of(self._entry(path, True))
+
+    def lstat(self, path: PathLike) -> os.stat_result:
+        """Return the attributes of *path* itself, a link's too. st_size of a link is its target's length in bytes."""
+        return stat_of(self._entry(path, False))
+
+    # Directories
+
+    def dir_list(self, path: PathLike = "/") -> list[FSEntry]:
+        """Return the entries in the directory at *path*, in the order in which they came.
+
+        Warns (DamagedEntry) of those that cannot be read, and leaves them out. Raises NotADirectoryError.
+        """
+        text = path if type(path) is str else as_text(path)
+        return self._state.read(self._dir_list, text)
+
+    def _dir_list(self, path: str) -> list[FSEntry]:
+        return children(self._state, directory(self._state, path, second_try=True))
+
+    def list_of(self, directory: Directory) -> list[FSEntry]:
+        """Return the entries in *directory* as it is now, by its id. Raises OSError when it is gone."""
+        return self._state.read(self._list_of, directory)
+
+    def _list_of(self, directory: Directory) -> list[FSEntry]:
+        found = self._state.entry(directory.metadata.id)
+        return children(self._state, found) if type(found) is Directory else []
+
+    def scandir(self, path: PathLike = "/") -> ScandirIterator:
+        """Return an iterator over the entries in *path*, each with the methods of `os.DirEntry`, and `.entry`."""
+        text = as_text(path)
+        found = self.dir_list(text)
+        return ScandirIterator(
+            [DirEntry(one.metadata.name, join(text, one.metadata.name), one, fs=self) for one in found]
+        )
+
+    def walk(
+        self,
+        top: PathLike = "/",
+        topdown: bool = True,
+        onerror: Callable[[OSError], object] | None = None,
+        followlinks: bool = False,
+    ) -> Iterator[tuple[str, list[str], list[str]]]:
+        """Yield (path, names of directories, names of others) of *top* and all below, as `os.walk` does.
+
+        A directory that contains itself (damage, or a followed link to one above) is not entered again.
+        """
+        return search.walk(self, as_text(top), topdown=topdown, onerror=onerror, followlinks=followlinks)
+
+    def glob(self, pattern: PathLike, *, include_hidden: bool = False) -> list[str]:
+        """Return the paths that match *pattern*, sorted within each directory: `*`, `?`, `[...]`, and `**` for any depth.
+
+        A leading dot is matched by a dot only, unless *include_hidden*. No match: an empty list.
+        """
+        return list(search.glob(self, as_text(pattern), include_hidden=include_hidden))
+
+    def find(
+        self,
+        path: PathLike = "/",
+        *,
+        name: str | None = None,
+        type: FileType | None = None,  # noqa: A002 - find's own word
+        size_min: int | None = None,
+        size_max: int | None = None,
+        newer_than: float | None = None,
+        depth_max: int | None = None,
+    ) -> Iterator[tuple[str, FSEntry]]:
+        """Yield (path, entry) of all at and below *path* that passes every test given, a directory before its entries.
+
+        *name* is a pattern as for `glob`, sizes are bytes (inclusive), *newer_than* is seconds since 1970 (exclusive).
+        Links are not followed.
+        """
+        return search.find(
+            self, as_text(path), name=name, type=type, size_min=size_min, size_max=size_max,
+            newer_than=newer_than, depth_max=depth_max,
+        )  # fmt: skip
+
+    def print(self, file: TextIO | None = None) -> None:
+        """Write the tree, one line an entry, to *file* (standard output)."""
+        out = sys.stdout if file is None else file
+        out.write("📁 /\n")
+        for path, entry in self.find("/"):
+            if path != "/":
+                out.write("  " * path.count("/") + _drawn(entry) + "\n")
+
+    # Content
+
+    def file_read(self, path: PathLike) -> bytes:
+        """Return the whole content of the file at *path*, of one version. Raises IsADirectoryError."""
+        text = path if type(path) is str else as_text(path)
+        return self._state.read(self._file_read, text)
+
+    def _file_read(self, path: str) -> bytes:
+        found = locate(self._state, path, follow=True, second_try=True)[2]
+        if type(found) is not File:
+            raise os_error(errno.ENOENT if found is None else errno.EISDIR, path)
+        return chunks.read(self._state, found)
+
+    def read_text(self, path: PathLike, encoding: str | None = None, errors: str | None = None) -> str:
+        """Return the content of the file at *path* as text (UTF-8 unless told); line ends become newlines."""
+        with io.TextIOWrapper(io.BytesIO(self.file_read(path)), encoding or "utf-8", errors or "strict") as text:
+            return text.read()
+
+    def open(
+        self,
+        path: PathLike,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[str] | IO[bytes]:
+        """Open the file at *path* for reading, as the built-in `open` does."""
+        from vfs_db.file import open_for_reading
+
+        return open_for_reading(self._state, as_text(path), mode, buffering, encoding, errors, newline)
+
+    def export_tree(
+        self, path: PathLike, host_dir: PathLike, progress: Callable[[str, int], object] | None = None
+    ) -> None:
+        """Copy what is in the directory *path* into the host's folder *host_dir*, which is made if it is missing.
+
+        Modes (without set-id bits), modification times, links and empty directories are kept; files that are there are
+        replaced. Nothing is written outside *host_dir*: names that are no names there, and links in the way, are refused
+        (OSError). *progress* is called with (path, bytes) after each piece of content, and (path, 0) after each entry.
+        """
+        from vfs_db.transfer import export_tree
+
+        export_tree(self._state, as_text(path), os.fspath(host_dir), progress)
+
+
+def _drawn(entry: FSEntry) -> str:
+    name = entry.metadata.name
+    if type(entry) is Directory:
+        return f"📁 {name}/"
+    return f"🔗 {name} -> {entry.target}" if type(entry) is Symlink else f"📄 {name}"

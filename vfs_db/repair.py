@@ -1,0 +1,171 @@
+"""Mending what `check` finds. Called within a transaction, so that it is one commit.
+
+What a directory lists wrongly is no longer listed; a name that can't be reached becomes `#id`; a size becomes that of the
+chunks; chunks that two files share are copied. A file with a lost chunk stays as it is: nobody knows what was there.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from vfs_db import chunks
+from vfs_db.change import Change
+from vfs_db.check import Problem, Survey
+from vfs_db.commit import Commits
+from vfs_db.counter import Counter
+from vfs_db.entries import Directory, File, FSEntry, Symlink
+from vfs_db.id_list import IdList, id_list
+from vfs_db.metadata import FileType
+from vfs_db.tree import add, find, save
+
+__all__ = ["repair"]
+
+_LOST: Final = "lost+found"
+
+
+def repair(state: Commits, orphans: str) -> list[Problem]:
+    """Mend what a survey finds, and return what it found."""
+    if orphans not in (_LOST, "free"):
+        raise ValueError(f"orphans must be 'lost+found' or 'free', not {orphans!r}")
+    survey = Survey(state)
+    problems = list(survey.run())
+    _raise_counters(state, survey)
+    for directory_id, keep in survey.keep.items():
+        directory = survey.entries[directory_id]
+        _save(state, Directory(directory.metadata, directory.parent_id, id_list(keep), finder=state))
+    for entry_id, name in survey.rename.items():
+        change = Change()
+        entry = state.entry(entry_id)
+        save(state, change, entry, entry.metadata.named(name))
+        change.name(entry.parent_id, name, entry_id)
+        state.apply(change)
+    for file_id, size in survey.resize.items():
+        change = Change()
+        entry = state.entry(file_id)
+        save(state, change, entry, entry.metadata.modified(entry.metadata.modified_at, size))
+        state.apply(change)
+    for file_id in dict.fromkeys(survey.shared):
+        _unshare(state, file_id)
+    if orphans == _LOST:
+        _adopt(state, survey)
+    else:
+        _free(state, survey, survey.orphans)
+    change = Change()
+    change.freed_chunks += survey.orphan_chunks
+    state.apply(change)
+    return problems
+
+
+def _save(state: Commits, entry: FSEntry) -> None:
+    change = Change()
+    change.entries[entry.metadata.id] = entry
+    state.apply(change)
+
+
+def _raise_counters(state: Commits, survey: Survey) -> None:
+    store = state.store
+    for source, used in (
+        (store.entry_ids, [*survey.entries, *survey.orphans]),
+        (store.chunk_ids, [*survey.chunk_owner, *survey.orphan_chunks]),
+    ):
+        if isinstance(source, Counter) and max(used, default=0) >= source.next_id:
+            source.start_at(max(used) + 1)
+
+
+def _unshare(state: Commits, file_id: int) -> None:
+    """Give a file chunks of its own."""
+    file = state.entry(file_id)
+    assert type(file) is File
+    change = Change()
+    bare = File(file.metadata, file.parent_id, IdList(), finder=state)
+    change.entries[file_id] = chunks.write(state, change, bare, chunks.read(state, file), file.metadata.modified_at)
+    state.apply(change)
+
+
+def _adopt(state: Commits, survey: Survey) -> None:
+    """Put the orphans into /lost+found; what can't be read, or shares its content with others, is freed instead."""
+    readable = {}
+    for orphan_id in survey.orphans:
+        try:
+            readable[orphan_id] = state.entry(orphan_id)
+        except OSError:
+            continue
+    owned = survey.chunk_owner
+    for orphan_id, entry in list(readable.items()):
+        if type(entry) is File and any(owned.setdefault(one, orphan_id) != orphan_id for one in entry.chunk_ids):
+            del readable[orphan_id]
+    tops = _tops(readable)
+    if tops:
+        lost = _lost_and_found(state)
+        for entry in tops:
+            _adopt_one(state, lost, entry)
+    _free(state, survey, [orphan_id for orphan_id in survey.orphans if orphan_id not in readable])
+
+
+def _tops(readable: dict[int, FSEntry]) -> list[FSEntry]:
+    """Return the fewest entries from which all the others can be reached; of a circle, one."""
+    below = {
+        orphan_id: [one for one in entry.children if one in readable and readable[one].parent_id == orphan_id]
+        for orphan_id, entry in readable.items()
+        if type(entry) is Directory
+    }
+    listed = {one for children in below.values() for one in children}
+    tops = []
+    reached: set[int] = set()
+    for orphan_id in sorted(readable, key=lambda one: one in listed):
+        if orphan_id not in reached:
+            tops.append(readable[orphan_id])
+            stack = [orphan_id]
+            while stack:
+                current = stack.pop()
+                if current not in reached:
+                    reached.add(current)
+                    stack += below.get(current, ())
+    return tops
+
+
+def _lost_and_found(state: Commits) -> int:
+    root = state.entry(state.root_id)
+    assert type(root) is Directory
+    there = find(state, root, _LOST)
+    if there is None:
+        change = Change()
+        there = add(state, change, root, _LOST, FileType.directory, int(time.time()), mode=0o700)
+        state.apply(change)
+    return there.metadata.id if type(there) is Directory else state.root_id
+
+
+def _adopt_one(state: Commits, lost_id: int, entry: FSEntry) -> None:
+    lost = state.entry(lost_id)
+    assert type(lost) is Directory
+    entry_id = entry.metadata.id
+    name = f"#{entry_id}"
+    while find(state, lost, name) is not None:
+        name += "_"
+    metadata = entry.metadata.named(name)
+    change = Change()
+    if type(entry) is Directory:
+        change.entries[entry_id] = Directory(metadata, lost_id, entry.children, finder=state)
+    elif type(entry) is File:
+        change.entries[entry_id] = File(metadata, lost_id, entry.chunk_ids, finder=state)
+    elif type(entry) is Symlink:
+        change.entries[entry_id] = Symlink(metadata, lost_id, entry.target, finder=state)
+    change.entries[lost_id] = Directory(lost.metadata, lost.parent_id, lost.children.added_one(entry_id), finder=state)
+    change.name(lost_id, name, entry_id)
+    change.moves_paths = True
+    state.apply(change)
+
+
+def _free(state: Commits, survey: Survey, ids: list[int]) -> None:
+    """Free entries, and those of their chunks that no file has."""
+    change = Change()
+    for entry_id in ids:
+        try:
+            entry = state.entry(entry_id)
+        except OSError:
+            entry = None
+        change.freed_entries.append(entry_id)
+        if type(entry) is File:
+            change.freed_chunks += [one for one in entry.chunk_ids if one not in survey.chunk_owner]
+    state.apply(change)

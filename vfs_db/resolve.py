@@ -1,0 +1,171 @@
+"""From a path to the entry it names, through directories, '..' and symbolic links."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final, TypeAlias
+
+from vfs_db.entries import Directory, FSEntry, Symlink
+from vfs_db.errors import os_error
+from vfs_db.path import check_name, parts
+from vfs_db.state import State
+from vfs_db.tree import find
+
+__all__ = ["LINKS_MAX", "Place", "directory", "entry", "locate"]
+
+LINKS_MAX: Final = 40
+_PREFIXES_MAX: Final = 8192
+
+Place: TypeAlias = "tuple[Directory, str, FSEntry | None]"
+"""A directory, a name, and what has that name there. The root is ('' in itself)."""
+
+
+class _Walk:
+    """One resolution of *path*: errors name the path, links are counted over all of it.
+
+    *second_try*: a relative target that leads nowhere from the link's folder is looked for from the root.
+    """
+
+    def __init__(self, state: State, path: str, *, second_try: bool) -> None:
+        self._state = state
+        self._path = path
+        self._second_try = second_try
+        self._links = 0
+        self.is_plain = True
+        """No link and no '..' was passed."""
+
+    def error(self, code: int) -> OSError:
+        return os_error(code, self._path)
+
+    def root(self) -> Directory:
+        root = self._state.entry(self._state.root_id)
+        if type(root) is not Directory:
+            raise self.error(errno.EIO)
+        return root
+
+    def directory(self, start: Directory, names: list[str]) -> Directory:
+        """Return the directory that *names* lead to."""
+        current = start
+        for name in names:
+            current = self._as_directory(self._step(current, name))
+        return current
+
+    def _as_directory(self, entry: FSEntry) -> Directory:
+        if type(entry) is not Directory:
+            raise self.error(errno.ENOTDIR)
+        return entry
+
+    def _step(self, current: Directory, name: str) -> FSEntry:
+        if name == "..":
+            self.is_plain = False
+            return self.parent(current)
+        entry = find(self._state, current, name)
+        if entry is None:
+            check_name(name, self._path)
+            raise self.error(errno.ENOENT)
+        if type(entry) is Symlink:
+            return self.follow(current, entry)
+        return entry
+
+    def parent(self, directory: Directory) -> Directory:
+        """Return what '..' is in *directory*; the root's is the root."""
+        if directory.metadata.id == self._state.root_id:
+            return directory
+        return self._as_directory(self._state.entry(directory.parent_id))
+
+    def follow(self, current: Directory, link: Symlink) -> FSEntry:
+        """Return what *link*, found in *current*, leads to."""
+        found = self.follow_to_place(current, link)[2]
+        if found is None:
+            raise self.error(errno.ENOENT)
+        return found
+
+    def follow_to_place(self, current: Directory, link: Symlink) -> Place:
+        """Return where *link*, found in *current*, leads to; nothing need be there."""
+        self.is_plain = False
+        self._links += 1
+        if self._links > LINKS_MAX:
+            raise self.error(errno.ELOOP)
+        if not link.target:
+            raise self.error(errno.ENOENT)
+        names = parts(link.target)
+        if link.target.startswith("/"):
+            return self.place(self.root(), names, follow=True)
+        if not self._second_try:
+            return self.place(current, names, follow=True)
+        try:
+            place = self.place(current, names, follow=True)
+            if place[2] is not None:
+                return place
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        return self.place(self.root(), names, follow=True)
+
+    def place(self, start: Directory, names: list[str], *, follow: bool) -> Place:
+        """Return the place that *names* lead to; its directory must be there, what is in it need not."""
+        if not names:
+            return start, "", start
+        current = self.directory(start, names[:-1])
+        return self.last(current, names[-1], follow=follow)
+
+    def last(self, current: Directory, name: str, *, follow: bool) -> Place:
+        """Return the place of *name* in *current*."""
+        if name == "..":
+            entry: FSEntry | None = self.parent(current)
+            assert type(entry) is Directory
+            return self.parent(entry), entry.metadata.name, entry
+        entry = find(self._state, current, name)
+        if entry is None:
+            check_name(name, self._path)
+        elif follow and type(entry) is Symlink:
+            return self.follow_to_place(current, entry)
+        return current, name, entry
+
+
+def locate(state: State, path: str, *, follow: bool, second_try: bool = False) -> Place:
+    """Return the place of *path*: (directory, name, entry or None). *follow*: a link at the end is followed.
+
+    Raises FileNotFoundError or NotADirectoryError when there is no such directory, OSError: ELOOP (more than 40 links),
+    ENAMETOOLONG, EINVAL (NUL), EIO (damage). Costs one lookup once the directory's path is known.
+    """
+    head, _, name = path.rpartition("/")
+    if name in ("", ".", ".."):
+        walk = _Walk(state, path, second_try=second_try)
+        return walk.place(walk.root(), parts(path), follow=follow)
+    transaction = state.transaction
+    if transaction is not None and transaction is state.mine():
+        prefixes = transaction.prefixes
+    else:
+        prefixes = state.prefixes
+    directory_id = prefixes.get(head)
+    if directory_id is not None:
+        current = state.entry(directory_id)
+        assert type(current) is Directory
+        found = find(state, current, name)
+        if found is not None and not (follow and type(found) is Symlink):
+            return current, name, found
+        walk = _Walk(state, path, second_try=second_try)
+        return walk.last(current, name, follow=follow)
+    walk = _Walk(state, path, second_try=second_try)
+    current = walk.directory(walk.root(), parts(head))
+    if walk.is_plain:
+        if len(prefixes) >= _PREFIXES_MAX:
+            prefixes.clear()
+        prefixes[head] = current.metadata.id
+    return walk.last(current, name, follow=follow)
+
+
+def entry(state: State, path: str, *, follow: bool, second_try: bool = False) -> FSEntry:
+    """Return the entry at *path*. Raises as `locate`, and FileNotFoundError when nothing is there."""
+    found = locate(state, path, follow=follow, second_try=second_try)[2]
+    if found is None:
+        raise os_error(errno.ENOENT, path)
+    return found
+
+
+def directory(state: State, path: str, *, second_try: bool = False) -> Directory:
+    """Return the directory at *path*, through links. Raises as `entry`, and NotADirectoryError."""
+    found = entry(state, path, follow=True, second_try=second_try)
+    if type(found) is not Directory:
+        raise os_error(errno.ENOTDIR, path)
+    return found

@@ -1,0 +1,258 @@
+"""Going through a tree: walk, glob and find, over what any view of a filesystem can read."""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import attrs
+
+from vfs_db.attributes import stat_of
+from vfs_db.entries import Directory, FSEntry, Symlink
+from vfs_db.errors import os_error
+from vfs_db.metadata import FileType
+from vfs_db.path import join, parts
+
+__all__ = ["DirEntry", "Readable", "find", "glob", "walk"]
+
+
+class Readable(Protocol):
+    """What these functions need of a filesystem."""
+
+    def get(self, path: str, /) -> FSEntry: ...
+    def get_followed(self, path: str, /) -> FSEntry: ...
+    def dir_list(self, path: str, /) -> list[FSEntry]: ...
+    def list_of(self, directory: Directory, /) -> list[FSEntry]: ...
+
+
+@attrs.frozen
+class DirEntry:
+    """An entry met by `scandir`, with the methods of `os.DirEntry`."""
+
+    name: str
+    path: str
+    entry: FSEntry
+    _fs: Readable = attrs.field(repr=False, eq=False, alias="fs")
+
+    def inode(self) -> int:
+        return self.entry.metadata.id
+
+    def is_symlink(self) -> bool:
+        return type(self.entry) is Symlink
+
+    def is_dir(self, *, follow_symlinks: bool = True) -> bool:
+        entry = self._followed(follow_symlinks)
+        return entry is not None and entry.is_dir()
+
+    def is_file(self, *, follow_symlinks: bool = True) -> bool:
+        entry = self._followed(follow_symlinks)
+        return entry is not None and entry.is_file()
+
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """Return the attributes. Raises FileNotFoundError for a link that leads nowhere."""
+        entry = self._followed(follow_symlinks)
+        if entry is None:
+            raise os_error(errno.ENOENT, self.path)
+        return stat_of(entry)
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def _followed(self, follow_symlinks: bool) -> FSEntry | None:
+        return _followed(self._fs, self.path, self.entry) if follow_symlinks else self.entry
+
+
+def _followed(fs: Readable, path: str, entry: FSEntry) -> FSEntry | None:
+    """Return what *entry*, found at *path*, leads to; None if that is nowhere."""
+    if type(entry) is not Symlink:
+        return entry
+    try:
+        return fs.get_followed(path)
+    except OSError:
+        return None
+
+
+@attrs.frozen
+class _Visit:
+    """A directory that walk has still to show; *above*: the ids on the way to it."""
+
+    path: str
+    directory: Directory
+    above: frozenset[int] = frozenset()
+
+
+def walk(
+    fs: Readable, top: str, *, topdown: bool, onerror: Callable[[OSError], object] | None, followlinks: bool
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Yield (path, names of directories, names of others) for *top* and all directories below, as `os.walk` does."""
+    try:
+        start = fs.get_followed(top)
+        if type(start) is not Directory:
+            raise os_error(errno.ENOTDIR, top)
+    except OSError as error:
+        _report(onerror, error)
+        return
+    # An own stack instead of recursion: a tree may be deeper than Python recurses.
+    stack: list[_Visit | tuple[str, list[str], list[str]]] = [_Visit(top, start)]
+    while stack:
+        visit = stack.pop()
+        if isinstance(visit, tuple):
+            yield visit
+            continue
+        path, directory = visit.path, visit.directory
+        if directory.metadata.id in visit.above:
+            if not followlinks:
+                message = f"directory {directory.metadata.id} contains itself; see check()"
+                _report(onerror, OSError(errno.EIO, message, path))
+            continue
+        try:
+            directories, others = _sorted_out(fs, path, fs.list_of(directory), followlinks)
+        except OSError as error:
+            _report(onerror, error)
+            continue
+        names = list(directories)
+        if topdown:
+            yield path, names, others
+        else:
+            stack.append((path, names, others))
+        inside = visit.above | {directory.metadata.id}
+        for name in reversed(names):
+            below = directories[name] if name in directories else _find_directory(fs, join(path, name), followlinks)
+            if below is not None:
+                stack.append(_Visit(join(path, name), below, inside))
+
+
+def _report(onerror: Callable[[OSError], object] | None, error: OSError) -> None:
+    if onerror is not None:
+        onerror(error)
+
+
+def _sorted_out(
+    fs: Readable, path: str, entries: list[FSEntry], followlinks: bool
+) -> tuple[dict[str, Directory | None], list[str]]:
+    """Return the directories by name (links to one as None, unless they are followed), and the names of the others."""
+    directories: dict[str, Directory | None] = {}
+    others = []
+    for entry in entries:
+        name = entry.metadata.name
+        if type(entry) is Directory:
+            directories[name] = entry
+        elif type(entry) is Symlink and type(target := _followed(fs, join(path, name), entry)) is Directory:
+            directories[name] = target if followlinks else None
+        else:
+            others.append(name)
+    return directories, others
+
+
+def _find_directory(fs: Readable, path: str, followlinks: bool) -> Directory | None:
+    """Return the directory at *path*, which the caller of walk may have put into its list."""
+    try:
+        entry = fs.get_followed(path) if followlinks else fs.get(path)
+    except OSError:
+        return None
+    return entry if type(entry) is Directory else None
+
+
+def glob(fs: Readable, pattern: str, *, include_hidden: bool) -> Iterator[str]:
+    """Yield the paths that match *pattern*: `*`, `?`, `[...]` within a name, `**` for any number of directories."""
+    prefix = "/" if pattern.startswith("/") else ""
+    names = parts(pattern)
+    if not names:
+        yield "/"
+        return
+    seen = set()
+    for path in _glob(fs, "", names, include_hidden):
+        if path not in seen:
+            seen.add(path)
+            yield prefix + path
+
+
+def _glob(fs: Readable, base: str, names: list[str], hidden: bool) -> Iterator[str]:
+    name, rest = names[0], names[1:]
+    if name == "**":
+        yield from _glob_below(fs, base, rest, hidden)
+        return
+    if not re.search(r"[*?[]", name):
+        path = f"{base}/{name}" if base else name
+        yield from _glob_found(fs, path, rest, hidden)
+        return
+    matches = re.compile(fnmatch.translate(name)).match
+    for entry in _entries(fs, base):
+        found = entry.metadata.name
+        if matches(found) and (hidden or name.startswith(".") or not found.startswith(".")):
+            yield from _glob_found(fs, f"{base}/{found}" if base else found, rest, hidden)
+
+
+def _glob_found(fs: Readable, path: str, rest: list[str], hidden: bool) -> Iterator[str]:
+    if rest:
+        yield from _glob(fs, path, rest, hidden)
+        return
+    try:
+        fs.get(path)
+    except (OSError, ValueError):
+        return
+    yield path
+
+
+def _glob_below(fs: Readable, base: str, rest: list[str], hidden: bool) -> Iterator[str]:
+    if rest:
+        yield from _glob(fs, base, rest, hidden)
+    elif base:
+        yield base
+    for entry in _entries(fs, base):
+        name = entry.metadata.name
+        if name.startswith(".") and not hidden:
+            continue
+        path = f"{base}/{name}" if base else name
+        if type(entry) is Directory:
+            yield from _glob_below(fs, path, rest, hidden)
+        elif not rest:
+            yield path
+
+
+def _entries(fs: Readable, path: str) -> list[FSEntry]:
+    try:
+        entries = fs.dir_list(path or "/")
+    except OSError:
+        return []
+    return sorted(entries, key=lambda entry: entry.metadata.name)
+
+
+def find(
+    fs: Readable,
+    path: str,
+    *,
+    name: str | None,
+    type: FileType | None,  # noqa: A002 - find's own word
+    size_min: int | None,
+    size_max: int | None,
+    newer_than: float | None,
+    depth_max: int | None,
+) -> Iterator[tuple[str, FSEntry]]:
+    """Yield (path, entry) of all at and below *path* that passes every test given; a directory before what is in it."""
+    is_named = re.compile(fnmatch.translate(name)).match if name is not None else None
+
+    def passes(entry: FSEntry) -> bool:
+        metadata = entry.metadata
+        return (
+            (is_named is None or is_named(metadata.name) is not None)
+            and (type is None or metadata.file_type is type)
+            and (size_min is None or metadata.size >= size_min)
+            and (size_max is None or metadata.size <= size_max)
+            and (newer_than is None or metadata.modified_at > newer_than)
+        )
+
+    stack: list[tuple[str, FSEntry, int, frozenset[int]]] = [(path, fs.get(path), 0, frozenset())]
+    while stack:
+        at, entry, depth, above = stack.pop()
+        if passes(entry):
+            yield at, entry
+        if isinstance(entry, Directory) and (depth_max is None or depth < depth_max):
+            if entry.metadata.id in above:
+                raise OSError(errno.EIO, f"directory {entry.metadata.id} contains itself; see check()", at)
+            inside = above | {entry.metadata.id}
+            stack += [(join(at, one.metadata.name), one, depth + 1, inside) for one in reversed(fs.list_of(entry))]

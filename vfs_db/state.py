@@ -1,0 +1,268 @@
+"""The present state of a filesystem: the databases, what was read of them (caches), what an open transaction has changed.
+
+Readers take no lock. `version` is odd while a commit is being written and published; a read that began and ended at the same
+even version has seen one state. One that did not is done again, at last while `publishing` is held, so that no
+commit can come in between (`read`). Values that a reader loads enter the caches only if the version is still the same.
+
+Locks, in the order in which they are taken: `lock` (a writer's, held for a whole transaction), `publishing` (held while a
+commit is written and published). A thread with an open transaction sees its own changes, others the last commit.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from vfs_db import codec
+from vfs_db.cache import Cache
+from vfs_db.change import Names, OpenTransaction
+from vfs_db.entries import Directory, FSEntry
+from vfs_db.errors import database_error
+from vfs_db.store import Store
+
+__all__ = ["MissingEntry", "State"]
+
+_T = TypeVar("_T")
+
+_ENTRIES_MAX: Final = 16384
+_NAMES_MAX: Final = 131072
+_LOADED_MAX: Final = 8192
+_TRIES: Final = 3
+
+
+class State:
+    """Entries by id, names by directory, chunks: for reading. `commit.Commits` changes it."""
+
+    root_id = 1
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.lock = threading.RLock()
+        self.publishing = threading.RLock()
+        self.version = 0
+        self.prefixes: dict[str, int] = {}
+        """Path of a directory -> its id, where no link is passed. Replaced by a new dict when paths move."""
+        self.transaction: OpenTransaction | None = None
+        """What is open, in whatever thread."""
+        self._entries: Cache[FSEntry] = Cache(_ENTRIES_MAX)
+        self._names: Cache[Names] = Cache(_NAMES_MAX)
+
+    # Reading
+
+    def mine(self) -> OpenTransaction | None:
+        """Return the transaction that this thread has open."""
+        transaction = self.transaction
+        return transaction if transaction is not None and transaction.thread == threading.get_ident() else None
+
+    def read(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """Return what *function* gives of one committed state (or of this thread's transaction)."""
+        if self.transaction is not None and self.mine() is not None:
+            return function(*arguments)
+        for _ in range(_TRIES):
+            version = self.version
+            if version & 1:
+                break
+            try:
+                result = function(*arguments)
+            except Exception:
+                if self.version == version:
+                    raise
+                continue
+            if self.version == version:
+                return result
+        with self.publishing:
+            return function(*arguments)
+
+    def entry(self, entry_id: int) -> FSEntry:
+        """Return the entry with that id. Raises OSError (EIO) if it is missing or damaged."""
+        transaction = self.transaction
+        if transaction is not None and transaction.thread == threading.get_ident():
+            if entry_id in transaction.gone:
+                raise missing(entry_id)
+            entry = transaction.entries.get(entry_id)
+            if entry is None and entry_id in transaction.written:
+                entry = transaction.loaded.get(entry_id) or self._load(entry_id, transaction)
+            if entry is not None:
+                return entry
+        return self._entries.young.get(entry_id) or self._find(entry_id)
+
+    def _find(self, entry_id: int) -> FSEntry:
+        with self.publishing:
+            entry = self._entries.get(entry_id)
+            if entry is not None:
+                self._entries.put(entry_id, entry)
+                return entry
+        return self._load(entry_id, None)
+
+    def _load(self, entry_id: int, transaction: OpenTransaction | None) -> FSEntry:
+        version = self.version
+        entry = self.decoded(entry_id, self._raw(entry_id))
+        if transaction is not None:
+            self._keep_loaded(transaction, entry)
+        else:
+            self._keep(entry, version)
+        return entry
+
+    def _keep_loaded(self, transaction: OpenTransaction, entry: FSEntry) -> None:
+        if len(transaction.loaded) > _LOADED_MAX:
+            transaction.loaded.clear()
+        transaction.loaded[entry.metadata.id] = entry
+
+    def _keep(self, entry: FSEntry, version: int) -> None:
+        with self.publishing:
+            if version == self.version and not version & 1:
+                self._entries.put(entry.metadata.id, entry)
+
+    def _raw(self, entry_id: int) -> bytes:
+        try:
+            return self.store.metadata.get(entry_id)
+        except LookupError as error:
+            raise missing(entry_id) from error
+        except Exception as error:
+            raise database_error(error) from error
+
+    def decoded(self, entry_id: int, data: bytes) -> FSEntry:
+        """Return the entry in *data*, which was found under *entry_id*. Raises OSError (EIO)."""
+        try:
+            entry = codec.decode(data, self)
+        except codec.CorruptEntry as error:
+            raise damaged(entry_id, str(error)) from error
+        if entry.metadata.id != entry_id:
+            raise damaged(entry_id, f"the record holds entry {entry.metadata.id}")
+        return entry
+
+    def path_of(self, entry_id: int) -> str:
+        """Return the present path of an entry. Raises FileNotFoundError if it is gone, OSError (EIO) for a loop."""
+        return self.read(self._path_of, entry_id)
+
+    def _path_of(self, entry_id: int) -> str:
+        names: list[str] = []
+        seen: set[int] = set()
+        current = entry_id
+        while current != self.root_id:
+            if current in seen:
+                raise damaged(entry_id, "its parents lead in a circle")
+            seen.add(current)
+            try:
+                entry = self.entry(current)
+            except MissingEntry as error:
+                raise FileNotFoundError(errno.ENOENT, f"entry {entry_id} is gone") from error
+            names.append(entry.metadata.name)
+            current = entry.parent_id
+        return "/" + "/".join(reversed(names))
+
+    def names(self, directory: Directory) -> Names:
+        """Return the names in *directory*, without those that this thread's transaction has added or removed."""
+        directory_id = directory.metadata.id
+        transaction = self.transaction
+        if transaction is not None and transaction.thread == threading.get_ident():
+            names = transaction.maps.get(directory_id)
+            if names is not None:
+                return names
+            if directory_id in transaction.written or directory_id in transaction.entries:
+                return self._fill_privately(directory, transaction)
+        return self._names.young.get(directory_id) or self._find_names(directory)
+
+    def _fill_privately(self, directory: Directory, transaction: OpenTransaction) -> Names:
+        directory_id = directory.metadata.id
+        names = None if directory_id in transaction.written else self._names.get(directory_id)
+        if names is None:
+            names = self._read_names(directory)
+            if len(transaction.maps) > _LOADED_MAX:
+                transaction.maps.clear()
+            transaction.maps[directory_id] = names
+        return names
+
+    def _find_names(self, directory: Directory) -> Names:
+        directory_id = directory.metadata.id
+        with self.publishing:
+            version = self.version
+            names = self._names.get(directory_id)
+            if names is not None:
+                self._names.put(directory_id, names, len(names) + 1)
+                return names
+        names = self._read_names(directory)
+        with self.publishing:
+            if version == self.version and not version & 1:
+                self._names.put(directory_id, names, len(names) + 1)
+        return names
+
+    def _read_names(self, directory: Directory) -> Names:
+        """Read the names of all entries in *directory*; the first of two equal ones counts."""
+        names = Names()
+        directory_id = directory.metadata.id
+        for entry in self.entries(directory.children, names):
+            if entry.parent_id == directory_id:
+                names.setdefault(entry.metadata.name, entry.metadata.id)
+        return names
+
+    def entries(self, ids: Sequence[int], names: Names | None = None) -> list[FSEntry]:
+        """Return the entries with those ids. What can't be read is left out, and noted in *names*, or raised without."""
+        found = []
+        missing = [one_id for one_id in ids if one_id not in self._entries.young]
+        if len(missing) > 1 and self.mine() is None:
+            self._load_many(missing)
+        for one_id in ids:
+            try:
+                found.append(self.entry(one_id))
+            except OSError as error:
+                if names is None or error.errno != errno.EIO:
+                    raise
+                names.damage = names.damage or str(error.strerror)
+        return found
+
+    def _load_many(self, ids: list[int]) -> None:
+        """Bring entries into the cache, as far as they can be read; the caller finds out about the rest."""
+        for start in range(0, len(ids), _LOADED_MAX):
+            version = self.version
+            part = ids[start : start + _LOADED_MAX]
+            try:
+                loaded = [self.decoded(*item) for item in zip(part, self.store.get_entries(part), strict=True)]
+            except Exception:
+                return  # one by one, then
+            with self.publishing:
+                if version == self.version and not version & 1:
+                    for entry in loaded:
+                        self._entries.put(entry.metadata.id, entry)
+
+    def chunks(self, ids: Sequence[int]) -> list[bytes]:
+        """Return the content of chunks. Raises OSError (EIO) for one that is missing or damaged."""
+        transaction = self.transaction
+        staged = transaction.staged_chunks if transaction is not None and transaction.staged_chunks else None
+        if staged is not None and self.mine() is not None:
+            return [staged[one_id] if one_id in staged else self._chunk(one_id) for one_id in ids]
+        if len(ids) == 1:
+            return [self._chunk(ids[0])]
+        try:
+            return self.store.get_chunks(ids)
+        except LookupError:
+            return [self._chunk(one_id) for one_id in ids]
+        except Exception as error:
+            raise database_error(error) from error
+
+    def _chunk(self, chunk_id: int) -> bytes:
+        try:
+            return self.store.data.get(chunk_id)
+        except LookupError as error:
+            message = f"{os.strerror(errno.EIO)}: chunk {chunk_id} is missing from the data database; see check()"
+            raise OSError(errno.EIO, message) from error
+        except Exception as error:
+            raise database_error(error) from error
+
+
+class MissingEntry(OSError):
+    """EIO: no record is there under an entry's id."""
+
+
+def missing(entry_id: int) -> MissingEntry:
+    """Return the error for an entry without a record."""
+    message = f"entry {entry_id} is missing from the metadata database; check() finds what refers to it"
+    return MissingEntry(errno.EIO, f"{os.strerror(errno.EIO)}: {message}")
+
+
+def damaged(entry_id: int, why: str) -> OSError:
+    """Return the error for an entry whose record can't be what was written."""
+    return OSError(errno.EIO, f"{os.strerror(errno.EIO)}: entry {entry_id}: {why}; check() finds all damage")
