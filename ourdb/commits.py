@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from types import TracebackType
@@ -41,6 +42,7 @@ JOURNAL_MAX: Final = 8 << 20
 _OVERLAY_MAX: Final = 100_000
 _RECORD_BYTES_MAX: Final = 256 << 20
 _INLINE_MAX: Final = 4096
+_YIELDS_MAX: Final = 4
 _pack_operation: Final = OPERATION.pack
 
 _handles: weakref.WeakSet[Commits] = weakref.WeakSet()
@@ -296,6 +298,7 @@ class Commits:
         self._appended = 0
         self._synced = 0
         self._is_syncing = False
+        self._batch = 1
         _handles.add(self)
 
     def index(self, store: Store) -> int:
@@ -358,7 +361,13 @@ class Commits:
             if self._synced >= ticket or journal is None:
                 return
             self._is_syncing = True
-            appended = self._appended
+        # Threads that were served together come back together: wait for as many as last time, but not long.
+        for _ in range(_YIELDS_MAX):
+            if self._appended - self._synced >= self._batch:
+                break
+            time.sleep(0)
+        appended = self._appended
+        self._batch = appended - self._synced
         try:
             journal.sync()
         except OSError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from threading import get_ident
@@ -582,7 +583,8 @@ class OurDB:
         self.close()
 
     def __del__(self) -> None:
-        if not getattr(self, "_is_closed", True):
+        # While the interpreter ends, half of what close needs is gone; the next open replays the journal instead.
+        if not getattr(self, "_is_closed", True) and not sys.is_finalizing():
             with suppress(OurDBError, OSError):  # nobody is there to hear of it, and nothing committed is lost
                 self.close()
 

@@ -262,10 +262,15 @@ class Disk:
         With the same id, what a killed process wrote is still in the system's cache; with another it may be lost.
         """
         try:
-            with open("/proc/sys/kernel/random/boot_id", "rb") as file:
-                return bytes.fromhex(file.read().decode().strip().replace("-", ""))
+            fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY)
+        except OSError:
+            return bytes(16)
+        try:
+            return bytes.fromhex(os.read(fd, 64).decode().strip().replace("-", ""))
         except (OSError, ValueError):
             return bytes(16)
+        finally:
+            os.close(fd)
 
 
 DISK: Final = Disk()
