@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -34,42 +35,49 @@ def _folders(paths: list[str]) -> list[str]:
     return sorted({os.path.dirname(path) for path in paths})
 
 
+class _Rounds:
+    """Paths that are new in each round: deleting the last round's files would still keep the disk busy in the next."""
+
+    def __init__(self, percent: int) -> None:
+        self._paths = _paths(percent)
+        self._numbers = itertools.count()
+        self.count = len(self._paths)
+        self.paths: list[str] = []
+
+    def begin(self) -> list[str]:
+        """Choose the paths of the next round, and return the folders that they are in."""
+        number = next(self._numbers)
+        self.paths = [f"round{number}/{path}" for path in self._paths]
+        return _folders(self.paths)
+
+
+def _make_folders(fs: vfs_db.DatabaseVFS, folders: list[str]) -> None:
+    with fs.transaction():
+        for name in folders:
+            fs.makedirs(name, exist_ok=True)
+
+
+def _make_files(fs: vfs_db.DatabaseVFS, paths: list[str]) -> None:
+    _make_folders(fs, _folders(paths))
+    with fs.transaction():
+        for path in paths:
+            fs.file_create(path)
+            fs.file_write(path, DATA)
+
+
 def _filled(folder: Path, paths: list[str]) -> vfs_db.DatabaseVFS:
     fs = vfs_db.open(folder / "image")
     _make_files(fs, paths)
     return fs
 
 
-def _make_folders(fs: vfs_db.DatabaseVFS, paths: list[str]) -> None:
-    with fs.transaction():
-        for name in _folders(paths):
-            fs.dir_create(name)
-
-
-def _make_files(fs: vfs_db.DatabaseVFS, paths: list[str]) -> None:
-    with fs.transaction():
-        for name in _folders(paths):
-            fs.makedirs(name, exist_ok=True)
-        for path in paths:
-            fs.file_create(path)
-            fs.file_write(path, DATA)
-
-
-def _empty(fs: vfs_db.DatabaseVFS, paths: list[str]) -> None:
-    for name in _folders(paths):
-        if fs.exists(name):
-            fs.remove_tree(name)
-    _make_folders(fs, paths)
-
-
-def _fresh_folders(folder: Path, paths: list[str]) -> None:
-    shutil.rmtree(folder / "host", ignore_errors=True)
-    for name in _folders(paths):
-        (folder / "host" / name).mkdir(parents=True)
+def _make_host_folders(folder: Path, folders: list[str]) -> None:
+    for name in folders:
+        (folder / "host" / name).mkdir(parents=True, exist_ok=True)
 
 
 def _fill_host(folder: Path, paths: list[str]) -> list[str]:
-    _fresh_folders(folder, paths)
+    _make_host_folders(folder, _folders(paths))
     host = [str(folder / "host" / path) for path in paths]
     for path in host:
         with open(path, "wb") as file:
@@ -82,70 +90,69 @@ def _fill_host(folder: Path, paths: list[str]) -> list[str]:
 
 @contextmanager
 def create(folder: Path, percent: int) -> Iterator[Work]:
-    paths = _paths(percent)
+    rounds = _Rounds(percent)
     with vfs_db.open(folder / "image") as fs:
 
         def run() -> None:
-            for path in paths:
+            for path in rounds.paths:
                 fs.file_create(path)
                 fs.file_write(path, DATA)
 
-        yield Work(len(paths), run, lambda: _empty(fs, paths))
+        yield Work(rounds.count, run, lambda: _make_folders(fs, rounds.begin()))
 
 
 @contextmanager
 def create_in_one_transaction(folder: Path, percent: int) -> Iterator[Work]:
-    paths = _paths(percent)
+    rounds = _Rounds(percent)
     with vfs_db.open(folder / "image") as fs:
 
         def run() -> None:
             with fs.transaction():
-                for path in paths:
+                for path in rounds.paths:
                     fs.file_create(path)
                     fs.file_write(path, DATA)
 
-        yield Work(len(paths), run, lambda: _empty(fs, paths))
+        yield Work(rounds.count, run, lambda: _make_folders(fs, rounds.begin()))
 
 
 @contextmanager
 def host_create(folder: Path, percent: int) -> Iterator[Work]:
-    paths = _paths(percent)
-    host = [str(folder / "host" / path) for path in paths]
+    rounds = _Rounds(percent)
 
     def run() -> None:
-        for path in host:
-            with open(path, "wb") as file:
+        host = f"{folder}/host/"
+        for path in rounds.paths:
+            with open(host + path, "wb") as file:
                 file.write(DATA)
 
-    yield Work(len(paths), run, lambda: _fresh_folders(folder, paths))
+    yield Work(rounds.count, run, lambda: _make_host_folders(folder, rounds.begin()))
 
 
 @contextmanager
 def sqlite_create(folder: Path, percent: int) -> Iterator[Work]:
-    paths = _paths(percent)
+    rounds = _Rounds(percent)
     with contextlib.closing(sqlite3.connect(folder / "sqlite", isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("CREATE TABLE file (path TEXT PRIMARY KEY, data BLOB)")
 
         def run() -> None:
-            for path in paths:
+            for path in rounds.paths:
                 connection.execute("INSERT INTO file VALUES (?, ?)", (path, DATA))
 
-        yield Work(len(paths), run, lambda: connection.execute("DELETE FROM file"))
+        yield Work(rounds.count, run, rounds.begin)
 
 
 @contextmanager
 def zip_create(folder: Path, percent: int) -> Iterator[Work]:
-    paths = _paths(percent)
-    archive = folder / "archive.zip"
+    rounds = _Rounds(percent)
 
     def run() -> None:
-        with zipfile.ZipFile(archive, "w") as opened:
-            for path in paths:
+        with zipfile.ZipFile(folder / f"{rounds.paths[0].partition('/')[0]}.zip", "w") as opened:
+            for path in rounds.paths:
                 opened.writestr(path, DATA)
 
-    yield Work(len(paths), run, lambda: archive.unlink(missing_ok=True))
+    yield Work(rounds.count, run, rounds.begin)
 
 
 # Reading
