@@ -36,6 +36,7 @@ def main() -> int:
         pack(tree, image)
         show(image)
         out = Path(scratch, "out")
+        sys.stdout.flush()
         command = [sys.executable, __file__, str(tree), str(image), "--unpack-to", str(out)]
         subprocess.run(command, check=True)
         return compare(tree, out)
