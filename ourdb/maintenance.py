@@ -178,7 +178,7 @@ def stats(disk: Disk, store: Store, records: int, read_only: bool) -> dict[str, 
         "record_files": len(numbers),
         "record_bytes": sum(os.path.getsize(store.files.path(number)) for number in numbers),
         "table_bytes": table.st_size,
-        "table_bytes_allocated": getattr(table, "st_blocks", 0) * 512 or table.st_size,
+        "table_bytes_allocated": table.st_blocks * 512 if hasattr(table, "st_blocks") else table.st_size,
         "journal_bytes": os.path.getsize(journal) if disk.exists(journal) else 0,
         "read_only": read_only,
     }

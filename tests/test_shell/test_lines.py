@@ -1,0 +1,235 @@
+"""Command lines, run by a real child process: output, errors and status; some compared with bash and coreutils."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_SETUP = (
+    "mkdir -p docs/old; write docs/a.txt alpha; write docs/b.md 'b beta'; ln -s docs/a.txt link; write 'two words' x"
+)
+
+
+def shell(path: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "vfs_db.shell", *arguments[:-1], str(path), *arguments[-1:]]
+    return subprocess.run(command, capture_output=True, check=False, input=stdin)
+
+
+def run(path: Path, commands: str, *flags: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "vfs_db.shell", *flags, "-c", commands, str(path)]
+    return subprocess.run(command, capture_output=True, check=False, input=stdin)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small filesystem that no test changes."""
+    path = tmp_path_factory.mktemp("shell") / "t"
+    result = run(path, _SETUP)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    return path
+
+
+LINES = [
+    ("pwd", "/\n", "", 0),
+    ("cd docs; pwd", "/docs\n", "", 0),
+    ("cd docs/old/../..; pwd", "/\n", "", 0),
+    ("ls", "docs\nlink\ntwo words\n", "", 0),
+    ("ls docs", "a.txt\nb.md\nold\n", "", 0),
+    ("ls -1r docs", "old\nb.md\na.txt\n", "", 0),
+    ("cd docs; ls *.txt", "a.txt\n", "", 0),
+    ("ls -d docs", "docs\n", "", 0),
+    ("cat docs/a.txt", "alpha", "", 0),
+    ("cat link 'two words'", "alphax", "", 0),
+    ("cat docs/?.txt", "alpha", "", 0),
+    ("head -c 3 docs/a.txt", "alp", "", 0),
+    ("wc docs/a.txt", "0 1 5 docs/a.txt\n", "", 0),
+    ("readlink link", "docs/a.txt\n", "", 0),
+    ("find docs -name '*.txt'", "docs/a.txt\n", "", 0),
+    ("find . -type d", ".\n./docs\n./docs/old\n", "", 0),
+    ("tree docs", "docs\n├── a.txt\n├── b.md\n└── old\n\n1 directory, 2 files\n", "", 0),
+    ("tree -L 1", ".\n├── docs\n├── link -> docs/a.txt\n└── two words\n\n1 directory, 2 files\n", "", 0),
+    ("echo hello   'a  b' # comment", "hello a  b\n", "", 0),
+    ("pwd # comment; nope", "/\n", "", 0),
+    ("cat nix", "", "cat: /nix: No such file or directory\n", 1),
+    ("cat docs", "", "cat: /docs: Is a directory\n", 1),
+    ("cd link", "", "cd: link: Not a directory\n", 1),
+    ("ls nix", "", "ls: cannot access 'nix': No such file or directory\n", 2),
+    ("lss", "", "lss: unknown command; did you mean ls?\n", 2),
+    ("cat 'open", "", "vfs-shell: no closing '\n", 2),
+    ("cat nix; pwd", "", "cat: /nix: No such file or directory\n", 1),
+    ("set +e; cat nix; pwd", "/\n", "cat: /nix: No such file or directory\n", 0),
+    ("commit", "", "commit: no transaction is open\n", 2),
+    ("exit 3; pwd", "", "", 3),
+    ("check", "no problem\n", "", 0),
+]
+
+
+@pytest.mark.parametrize(("commands", "output", "errors", "status"), LINES, ids=[line[0] for line in LINES])
+def test_a_line_gives_this(tree: Path, commands: str, output: str, errors: str, status: int) -> None:
+    result = run(tree, commands)
+    assert (result.stdout.decode(), result.stderr.decode(), result.returncode) == (output, errors, status)
+
+
+# The same on a folder of the host, in bash. Folders' modification times and owners differ, so they are not printed.
+COMPARED = [
+    "mkdir -p a/b/c; ls -R a",
+    "mkdir a; echo hi > a/f; echo there >> a/f; cat a/f",
+    "mkdir a; mkdir a",
+    "mkdir a; rmdir a; ls",
+    "mkdir a; echo x > a/f; rmdir a",
+    "mkdir a; echo x > a/f; rm a",
+    "mkdir a; echo x > a/f; rm -rf a; ls",
+    "rm nix",
+    "rm -f nix",
+    "echo x > f; mv f g; ls; cat g",
+    "echo x > f; mkdir d; mv f d; ls d",
+    "echo 1 > a.txt; echo 2 > b.txt; mkdir docs; mv *.txt docs/; ls docs",
+    "mkdir -p a/b; echo x > a/b/f; cp -r a z; cat z/b/f; ls -R z",
+    "mkdir a; cp a z",
+    "echo x > f; cp f g; echo y > f; cat g",
+    "echo x > f; ln -s f l; cat l; readlink l; rm l; ls",
+    "echo 'one two' > f; echo three >> f; wc f; wc -l f; wc -w f",
+    "echo 1 > f; echo 2 >> f; echo 3 >> f; head -n 2 f; tail -n 1 f",
+    "mkdir -p d/e; echo x > d/f; echo y > d/e/g; find d -type f -name 'g'; find d -maxdepth 1 -type f",
+    "echo x > 'a b'; ls; cat 'a b'",
+    "echo x > f; chmod 600 f; chmod u+x,g+r f; ls -l f | cut -c1-10",
+    "echo 12345 > f; truncate -s 3 f; cat f; truncate -s 6 f; wc -c f",
+]
+
+
+@pytest.mark.parametrize("commands", COMPARED)
+def test_a_line_does_what_it_does_in_bash(tmp_path: Path, commands: str) -> None:
+    folder = tmp_path / "host"
+    folder.mkdir()
+    commands, _, pipe = commands.partition(" | ")
+    environment = {**os.environ, "LC_ALL": "C"}
+    theirs = subprocess.run(
+        ["bash", "-e", "-c", commands.replace("; ", "\n")],
+        cwd=folder,
+        capture_output=True,
+        check=False,
+        env=environment,
+    )
+    ours = run(tmp_path / "vfs", commands)
+    if pipe:
+        width = 10
+        assert ours.stdout[:width] == theirs.stdout[:width]
+        return
+    assert ours.stdout == theirs.stdout
+    assert ours.returncode == theirs.returncode
+    assert ours.stderr.replace(b"/", b"") == theirs.stderr.replace(b"/", b"")
+
+
+def test_scripts_come_from_a_file_or_standard_input(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("# make things\nmkdir a\ncd a; pwd\nnope\npwd\n")
+    command = [sys.executable, "-m", "vfs_db.shell", str(tmp_path / "t"), str(script)]
+    result = subprocess.run(command, capture_output=True, check=False)
+    assert (result.stdout, result.returncode) == (b"/a\n", 2)
+    command = [sys.executable, "-m", "vfs_db.shell", str(tmp_path / "t")]
+    result = subprocess.run(command, capture_output=True, check=False, input=b"ls\npwd\n")
+    assert (result.stdout, result.stderr, result.returncode) == (b"a\n/\n", b"", 0)
+
+
+def test_a_tree_goes_in_and_comes_out(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    (source / "empty").mkdir(parents=True)
+    (source / "deep" / "er").mkdir(parents=True)
+    (source / "deep" / "er" / "file").write_bytes(bytes(range(256)) * 1000)
+    (source / "script").write_bytes(b"#!/bin/sh\n")
+    (source / "script").chmod(0o755)
+    (source / "link").symlink_to("deep/er/file")
+    result = run(tmp_path / "t", f"put -r '{source}' /; ls; get -r source '{tmp_path / 'copy'}'")
+    assert (result.stdout, result.stderr, result.returncode) == (b"source\n", b"", 0)
+    subprocess.run(["diff", "-r", str(source), str(tmp_path / "copy")], check=True)
+    assert (tmp_path / "copy" / "script").stat().st_mode == (source / "script").stat().st_mode
+    assert (tmp_path / "copy" / "link").readlink() == Path("deep/er/file")
+    again = run(tmp_path / "t", f"get source/script '{tmp_path / 'copy'}'")
+    assert (again.returncode, b"File exists" in again.stderr) == (1, True)
+
+
+def test_bytes_pass_unchanged_from_standard_input_to_standard_output(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 2000
+    assert run(tmp_path / "t", "put - /x.bin", stdin=data).returncode == 0
+    assert run(tmp_path / "t", "get /x.bin -").stdout == data
+    assert run(tmp_path / "t", "cat x.bin").stdout == data
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+    run(tmp_path / "t", "put - /x.bin", stdin=bytes(3_000_000))
+    command = f"'{sys.executable}' -m vfs_db.shell -c 'cat x.bin' '{tmp_path / 't'}' | head -c 10"
+    result = subprocess.run(command, shell=True, capture_output=True, check=False)
+    assert (result.stdout, result.stderr) == (bytes(10), b"")
+
+
+def test_json_is_one_value_a_command(tree: Path) -> None:
+    result = run(tree, "ls docs; stat link; pwd; readlink link; wc docs/a.txt", "--json")
+    listed, link, folder, target, counts = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [entry["name"] for entry in listed] == ["a.txt", "b.md", "old"]
+    assert {key: link[key] for key in ("path", "type", "mode", "target")} == {
+        "path": "/link", "type": "symlink", "mode": "0777", "target": "docs/a.txt",
+    }  # fmt: skip
+    assert (folder, target) == ("/", ["docs/a.txt"])
+    assert counts == [{"path": "docs/a.txt", "lines": 0, "words": 1, "bytes": 5}]
+
+
+def test_a_transaction_is_kept_by_commit_only(tmp_path: Path) -> None:
+    assert run(tmp_path / "t", "begin; mkdir a; commit; begin; mkdir b; rollback; ls").stdout == b"a\n"
+    left_open = run(tmp_path / "t", "begin; mkdir c")
+    assert (left_open.returncode, b"rolled back" in left_open.stderr) == (1, True)
+    assert run(tmp_path / "t", "ls").stdout == b"a\n"
+
+
+def test_history_lists_what_was_kept(tmp_path: Path) -> None:
+    result = run(tmp_path / "t", "write f one; write f three; history f", "--json")
+    assert [version["size"] for version in json.loads(result.stdout)][:2] == [5, 3]
+
+
+def test_read_only_changes_nothing_and_makes_nothing(tree: Path, tmp_path: Path) -> None:
+    refused = run(tree, "mkdir q", "-r")
+    assert (refused.returncode, b"Read-only" in refused.stderr) == (1, True)
+    missing = run(tmp_path / "nowhere", "ls", "-r")
+    assert (missing.returncode, (tmp_path / "nowhere").exists()) == (1, False)
+    assert missing.stderr.endswith(b"nowhere: No such file or directory\n")
+
+
+def test_a_held_filesystem_says_by_whom_and_what_to_do(tmp_path: Path) -> None:
+    code = "import sys, vfs_db; fs = vfs_db.open(sys.argv[1]); fs.dir_create('d'); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(tmp_path / "t")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        refused = run(tmp_path / "t", "ls")
+        assert refused.returncode == 1
+        assert f"process {holder.pid}".encode() in refused.stderr
+        assert b"-r" in refused.stderr
+        assert run(tmp_path / "t", "ls", "-r").stdout == b"d\n"
+        holder.stdin.close()
+
+
+def test_a_folder_that_is_no_filesystem_is_refused_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "t" / "data").mkdir(parents=True)
+    (tmp_path / "t" / "data" / "stranger").write_text("x")
+    result = run(tmp_path / "t", "ls")
+    assert result.returncode == 1
+    assert b"Traceback" not in result.stderr
+    (tmp_path / "file").write_text("x")
+    result = run(tmp_path / "file", "ls")
+    assert (result.returncode, b"Traceback" in result.stderr) == (1, False)
+
+
+def test_every_command_has_help(tree: Path) -> None:
+    listed = json.loads(run(tree, "help", "--json").stdout)
+    assert len(listed) > 40
+    everything = "; ".join(f"help {name}" for name in listed)
+    result = run(tree, everything)
+    assert (result.returncode, result.stderr) == (0, b"")
+    for name, summary in listed.items():
+        assert f"usage: {name}".encode() in result.stdout
+        assert summary

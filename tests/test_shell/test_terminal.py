@@ -1,0 +1,152 @@
+"""The shell on a terminal: prompt, completion, Ctrl-C, the progress bar."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+_PATIENCE_SECONDS = 20.0
+
+
+class Terminal:
+    """A child on a pseudo-terminal, and what it has shown."""
+
+    def __init__(self, arguments: list[str], home: Path) -> None:
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ |= {"HOME": str(home), "TERM": "dumb", "COLUMNS": "80"}
+            os.execv(sys.executable, [sys.executable, "-m", "vfs_db.shell", *arguments])
+        self.shown = ""
+
+    def expect(self, text: str) -> str:
+        """Read until *text* was shown; return what came up to it."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while text not in self.shown:
+            ready, _, _ = select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, f"{text!r} was not shown, but {self.shown!r}"
+            self.shown += os.read(self.fd, 65536).decode()
+        before, _, self.shown = self.shown.partition(text)
+        return before + text
+
+    def type(self, text: str) -> None:
+        os.write(self.fd, text.encode())
+
+    def end(self) -> int:
+        """Wait for the child and return its exit status."""
+        try:
+            while os.read(self.fd, 65536):
+                pass
+        except OSError:
+            pass
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    started: list[Terminal] = []
+
+    def begin(*arguments: str) -> Terminal:
+        terminal = Terminal([str(tmp_path / "t"), *arguments], tmp_path)
+        started.append(terminal)
+        return terminal
+
+    yield begin
+    for terminal in started:
+        os.close(terminal.fd)
+
+
+def test_the_prompt_shows_the_folder_and_an_open_transaction(start: Callable[..., Terminal]) -> None:
+    terminal = start()
+    assert "new, empty filesystem" in terminal.expect("vfs:/> ")
+    terminal.type("mkdir -p a/b\ncd a/b\n")
+    terminal.expect("vfs:/a/b> ")
+    terminal.type("begin\n")
+    terminal.expect("vfs:/a/b*> ")
+    terminal.type("rollback\n")
+    terminal.expect("vfs:/a/b> ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+
+
+def test_tab_completes_commands_and_paths(start: Callable[..., Terminal]) -> None:
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type("write 'some file' text\nmkdir folder\n")
+    terminal.expect("folder")
+    terminal.expect("vfs:/> ")
+    terminal.type("readl\t")
+    terminal.expect("readlink ")
+    terminal.type("\x15cat so\t\n")
+    terminal.expect("text")
+    terminal.expect("vfs:/> ")
+    terminal.type("cd fo\t\n")
+    terminal.expect("vfs:/folder> ")
+    terminal.type("exit\n")
+    assert terminal.end() == 0
+
+
+def test_history_is_there_in_the_next_run(start: Callable[..., Terminal]) -> None:
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type("echo remember me\n")
+    terminal.expect("remember me\r\nremember me")
+    terminal.type("exit\n")
+    assert terminal.end() == 0
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type("\x10\x10\n")
+    terminal.expect("remember me\r\nremember me")
+    terminal.type("exit\n")
+    assert terminal.end() == 0
+
+
+def test_control_c_ends_the_command_and_not_the_shell(start: Callable[..., Terminal]) -> None:
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type("half a line\x03")
+    terminal.expect("vfs:/> ")
+    terminal.type("!kill -INT $PPID; sleep 60\n")
+    terminal.expect("sleep 60")
+    terminal.expect("vfs:/> ")
+    terminal.type("pwd\n")
+    terminal.expect("pwd\r\n/")
+    os.kill(terminal.pid, signal.SIGINT)
+    terminal.expect("vfs:/> ")
+    terminal.type("exit\n")
+    assert terminal.end() == 0
+
+
+def test_removing_a_folder_is_asked_about(start: Callable[..., Terminal]) -> None:
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type("mkdir d\nrm -r d\n")
+    terminal.expect("[y/N] ")
+    terminal.type("n\n")
+    terminal.expect("vfs:/> ")
+    terminal.type("ls\n")
+    terminal.expect("d\r\n")
+    terminal.type("rm -rf d\nls\nexit\n")
+    assert terminal.end() == 0
+
+
+def test_put_and_get_show_a_progress_bar(start: Callable[..., Terminal], tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(50):
+        (source / f"file{number}").write_bytes(bytes(1000))
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type(f"put -r {source} /\n")
+    assert "49K" in terminal.expect("vfs:/> ")
+    terminal.type(f"get -r source {tmp_path / 'copy'}\n")
+    assert "50 files" in terminal.expect("vfs:/> ").replace("51 files", "50 files")
+    terminal.type("exit\n")
+    assert terminal.end() == 0

@@ -1,0 +1,109 @@
+"""The store below: history check repair compact backup begin commit rollback stats."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from vfs_db.shell.listing import as_json
+from vfs_db.shell.registry import Namespace, Parser, command
+
+if TYPE_CHECKING:
+    from vfs_db.shell.session import Session
+
+__all__: list[str] = []
+
+
+def _a_path(parser: Parser) -> None:
+    parser.add_argument("path", metavar="PATH")
+
+
+@command("history", "list the kept versions of an entry, newest first", _a_path)
+def history(session: Session, options: Namespace) -> None:
+    versions = session.fs.history(session.path(options.path))
+    if session.as_json:
+        session.value(
+            [
+                {"version": one.number, "changed": list(one.changed), **as_json(options.path, one.entry)}
+                for one in versions
+            ]
+        )
+        return
+    for one in versions:
+        metadata = one.entry.get_metadata()
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(metadata.modified_at))
+        session.print(f"{one.number:4d}  {when}  {metadata.size:10d}  {' '.join(one.changed)}")
+
+
+@command("check", "read everything and list what is wrong")
+def check(session: Session, options: Namespace) -> int:
+    problems = [str(problem) for problem in session.fs.check()]
+    if session.as_json:
+        session.value({"problems": problems})
+    for problem in [] if session.as_json else problems:
+        session.print(session.shown(problem))
+    if not problems and not session.as_json:
+        session.print("no problem")
+    return 1 if problems else 0
+
+
+def _repair_arguments(parser: Parser) -> None:
+    parser.add_argument("--free", action="store_true", help="free what no folder lists, instead of /lost+found")
+
+
+@command("repair", "mend what check finds", _repair_arguments)
+def repair(session: Session, options: Namespace) -> None:
+    if not session.confirm("change the tree so that check finds nothing?"):
+        return
+    problems = [str(problem) for problem in session.fs.repair("free" if options.free else "lost+found")]
+    if session.as_json:
+        session.value({"mended": problems})
+        return
+    for problem in problems:
+        session.print(f"mended: {session.shown(problem)}")
+
+
+def _compact_arguments(parser: Parser) -> None:
+    parser.add_argument("--drop-history", action="store_true", help="keep the newest version of everything only")
+
+
+@command("compact", "take back the space of what was deleted", _compact_arguments)
+def compact(session: Session, options: Namespace) -> None:
+    if options.drop_history and not session.confirm("forget all older versions?"):
+        return
+    session.fs.compact(keep_history=not options.drop_history)
+
+
+def _backup_arguments(parser: Parser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="a new folder of the host")
+
+
+@command("backup", "copy the whole filesystem to a new folder", _backup_arguments)
+def backup(session: Session, options: Namespace) -> None:
+    session.fs.backup(options.folder)
+
+
+@command("begin", "open a transaction over the commands that follow")
+def begin(session: Session, options: Namespace) -> None:
+    session.begin()
+
+
+@command("commit", "keep what was done since begin")
+def commit(session: Session, options: Namespace) -> None:
+    session.end(keep=True)
+
+
+@command("rollback", "undo what was done since begin")
+def rollback(session: Session, options: Namespace) -> None:
+    session.end(keep=False)
+
+
+@command("stats", "print figures about the databases")
+def stats(session: Session, options: Namespace) -> None:
+    figures = session.fs.stats()
+    if session.as_json:
+        session.value(figures)
+        return
+    for part, values in figures.items():
+        for name, value in values.items() if isinstance(values, dict) else [("", values)]:
+            session.print(f"{part:9} {name:22} {value}")
