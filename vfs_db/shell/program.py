@@ -44,7 +44,8 @@ def run(argv: list[str] | None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     import ourdb
     import vfs_db
-    from vfs_db.shell.session import Leave, Session, describe
+    from vfs_db.shell import runner
+    from vfs_db.shell.session import Leave, Session
 
     script = None
     try:
@@ -57,7 +58,7 @@ def _run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"vfs-shell: {error}\nvfs-shell: -r looks at it meanwhile\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"vfs-shell: {describe(error)}\n")
+        sys.stderr.write(f"vfs-shell: {runner.describe(error)}\n")
         return 1
     except ourdb.OurDBError as error:
         sys.stderr.write(
@@ -69,7 +70,7 @@ def _run(arguments: argparse.Namespace) -> int:
     session = Session(fs, as_json=arguments.json, is_interactive=is_interactive)
     try:
         if text is not None:
-            return _finish(session, session.run(text))
+            return _finish(session, runner.run(session, text))
         if is_interactive:
             return _interact(session, is_new=is_new)
         return _finish(session, _run_lines(session, sys.stdin))
@@ -81,12 +82,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _run_lines(session: object, lines: Iterable[str]) -> int:
+    from vfs_db.shell import runner
     from vfs_db.shell.session import Session
 
     assert isinstance(session, Session)
     status = 0
     for line in lines:
-        status = session.run(line)
+        status = runner.run(session, line)
         if status and session.stops_at_failure:
             break
     return status
@@ -104,6 +106,7 @@ def _finish(session: object, status: int) -> int:
 
 
 def _interact(session: object, *, is_new: bool) -> int:
+    from vfs_db.shell import runner
     from vfs_db.shell.completion import set_up_line_editing
     from vfs_db.shell.session import Leave, Session
 
@@ -122,7 +125,7 @@ def _interact(session: object, *, is_new: bool) -> int:
                 sys.stdout.write("\n")
                 line = "exit"
             try:
-                session.run(line)
+                runner.run(session, line)
             except Leave as leave:
                 return leave.status
     finally:

@@ -11,20 +11,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 import attrs
 
-if TYPE_CHECKING:
-    from vfs_db.shell.session import Session
+from vfs_db.shell.session import Session, UsageError
 
-__all__ = ["COMMANDS", "Namespace", "Parser", "Registered", "UsageError", "command"]
+__all__ = ["COMMANDS", "Namespace", "Parser", "Registered", "command"]
 
 Namespace = argparse.Namespace
-
-
-class UsageError(Exception):
-    """The command line is wrong; exit status 2."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,7 +52,7 @@ class Registered:
 
 COMMANDS: Final[dict[str, Registered]] = {}
 
-_Function = Callable[["Session", Namespace], "int | None"]
+_Function = Callable[[Session, Namespace], int | None]
 
 
 def command(

@@ -1,23 +1,19 @@
-"""A session: the filesystem, the current folders, where output goes, and how a line is run."""
+"""A session: the filesystem, the current folder, where output goes, the transaction that is open. What commands work with."""
 
 from __future__ import annotations
 
-import difflib
-import io
 import json
-import os
 import sys
 from contextlib import ExitStack
 from typing import IO, Any
 
-from vfs_db.shell import commands as _commands  # registers them
-from vfs_db.shell.registry import COMMANDS, UsageError
-from vfs_db.shell.syntax import Command, Word, parse
 from vfs_db.vfs import DatabaseVFS
 
-__all__ = ["Leave", "Session"]
+__all__ = ["Leave", "Session", "UsageError"]
 
-_ = _commands
+
+class UsageError(Exception):
+    """The command line is wrong; exit status 2."""
 
 
 class Leave(Exception):
@@ -102,101 +98,6 @@ class Session:
         else:
             stack.__exit__(_RolledBack, _RolledBack(), None)
 
-    # Running
-
-    def run(self, text: str) -> int:
-        """Run the commands in *text* and return the status: that of the last, or of the first that failed."""
-        try:
-            commands = parse(text)
-        except ValueError as error:
-            self.report(f"vfs-shell: {error}", 2)
-            return 2
-        status = 0
-        for command in commands:
-            status = self._run_one(command)
-            if status and self.stops_at_failure:
-                break
-        return status
-
-    def _run_one(self, command: Command) -> int:
-        self.status = 0
-        words = self._expanded(command.words)
-        name = words[0] if words else "cat"
-        try:
-            registered = COMMANDS.get(name)
-            if registered is None:
-                raise UsageError(_unknown(name))
-            options = registered.parser().parse_args(words[1:])
-            if command.output is None:
-                status = registered.function(self, options)
-                self.output.flush()
-            else:
-                status = self._redirected(command, lambda: registered.function(self, options))
-        except UsageError as error:
-            self.report(str(error), 2)
-        except BrokenPipeError:
-            raise
-        except KeyboardInterrupt:
-            sys.stderr.write("\n")
-            self.status = max(self.status, 130)
-        except OSError as error:
-            self.report(f"{name}: {describe(error)}")
-        except (ValueError, LookupError, RecursionError) as error:
-            self.report(f"{name}: {error}")
-        except Exception as error:
-            if type(error).__module__.partition(".")[0] != "ourdb":
-                raise
-            self.report(f"{name}: {error}")
-        else:
-            self.status = max(self.status, status or 0)
-        return self.status
-
-    def _redirected(self, command: Command, function: Any) -> int | None:  # noqa: ANN401
-        assert command.output is not None
-        target = self.path(command.output.text)
-        kept, kept_terminal = self.output, self.is_terminal
-        self.output, self.is_terminal = io.BytesIO(), False
-        try:
-            status: int | None = function()
-            data = self.output.getvalue()
-        finally:
-            self.output, self.is_terminal = kept, kept_terminal
-        if not status and not self.status:
-            with self.fs.open(target, "ab" if command.appends else "wb") as file:
-                file.write(data)
-        return status
-
-    def _expanded(self, words: list[Word]) -> list[str]:
-        result: list[str] = []
-        for word in words:
-            found: list[str] = []
-            if word.pattern is not None and words[0].text not in _NO_GLOBS:
-                found = sorted(self.fs.glob(self.path(word.pattern)))
-            if found and not word.text.startswith("/"):
-                prefix = self.folder.rstrip("/") + "/"
-                found = [path.removeprefix(prefix) for path in found]
-            result += [f"./{path}" if path.startswith("-") else path for path in found] or [word.text]
-        return result
-
 
 class _RolledBack(Exception):
     """Ends a transaction without committing it."""
-
-
-# The host's files, and patterns that are not paths.
-_NO_GLOBS = frozenset({"put", "lls", "lcd", "find", "grep", "!", "echo"})
-
-
-def describe(error: OSError) -> str:
-    """Return what `coreutils` would say of *error*."""
-    text = error.strerror or str(error)
-    name = error.filename
-    if name is None:
-        return text
-    return f"{os.fsdecode(name)}: {text}"
-
-
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, COMMANDS, 1)
-    hint = f"; did you mean {near[0]}?" if near else "; `help` lists them"
-    return f"{name}: unknown command{hint}"

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING
 
 from vfs_db.entries import Directory
-from vfs_db.shell.registry import Namespace, Parser, UsageError, command
-
-if TYPE_CHECKING:
-    from vfs_db.shell.session import Session
+from vfs_db.shell.registry import Namespace, Parser, command
+from vfs_db.shell.session import Session, UsageError
 
 __all__: list[str] = []
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from vfs_db.entries import Directory
 from vfs_db.shell.progress import Progress
-from vfs_db.shell.registry import Namespace, Parser, UsageError, command
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from vfs_db.shell.session import Session
+from vfs_db.shell.registry import Namespace, Parser, command
+from vfs_db.shell.session import Session, UsageError
 
 __all__: list[str] = []
 

@@ -7,15 +7,12 @@ import stat as modes
 import time
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.metadata import FileType
 from vfs_db.shell.listing import as_json, columns, human_size, long_lines, mode_letters
-from vfs_db.shell.registry import Namespace, Parser, UsageError, command
-
-if TYPE_CHECKING:
-    from vfs_db.shell.session import Session
+from vfs_db.shell.registry import Namespace, Parser, command
+from vfs_db.shell.session import Session, UsageError
 
 __all__: list[str] = []
 

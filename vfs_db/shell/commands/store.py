@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from vfs_db.shell.listing import as_json
 from vfs_db.shell.registry import Namespace, Parser, command
-
-if TYPE_CHECKING:
-    from vfs_db.shell.session import Session
+from vfs_db.shell.session import Session
 
 __all__: list[str] = []
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
 
-from vfs_db.shell.registry import COMMANDS, Namespace, Parser, UsageError, command
-
-if TYPE_CHECKING:
-    from vfs_db.shell.session import Session
+from vfs_db.shell.registry import COMMANDS, Namespace, Parser, command
+from vfs_db.shell.session import Leave, Session, UsageError
 
 __all__: list[str] = []
 
@@ -45,8 +42,6 @@ def _exit_arguments(parser: Parser) -> None:
 
 @command("exit", "leave", _exit_arguments)
 def exit_(session: Session, options: Namespace) -> None:
-    from vfs_db.shell.session import Leave
-
     if session.in_transaction and session.is_interactive:
         answer = input("a transaction is open: commit, roll back, or stay? [c/r/S] ").strip().lower()
         if answer not in ("c", "commit", "r", "rollback"):
