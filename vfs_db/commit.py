@@ -54,15 +54,15 @@ class Commits(State):
         self.open_files: dict[int, weakref.WeakSet[OpenFile]] = {}
         self._wait = timeout or -1.0
         self._blocks: list[_Block] = []
-        self.is_closed = False
 
 
     def acquire(self) -> None:
         """Take the writers' lock. Raises TimeoutError when another thread's transaction lasts longer than the timeout."""
         if not self.lock.acquire(True, self._wait):
             raise TimeoutError(errno.ETIMEDOUT, f"another thread's transaction lasted longer than {self._wait} s")
-        if self.store.is_read_only:
+        if self.is_closed or self.store.is_read_only:
             self.lock.release()
+            self.check_open()
             raise OSError(errno.EROFS, f"{os.strerror(errno.EROFS)}: it was opened with read_only=True")
 
     def apply(self, change: Change) -> None:
@@ -102,6 +102,7 @@ class Commits(State):
         transaction.written.update(transaction.names)
         transaction.entries = {}
         transaction.names = {}
+        transaction.created.clear()  # the directories among them are not empty any more
         transaction.maps = {}
         transaction.loaded = {}
 

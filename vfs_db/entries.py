@@ -38,13 +38,13 @@ class _Entry:
         return self._finder.path_of(self.metadata.id)
 
     def is_dir(self) -> bool:
-        return self.metadata.file_type is FileType.directory
+        return self.metadata.file_type == FileType.directory
 
     def is_file(self) -> bool:
-        return self.metadata.file_type is FileType.file
+        return self.metadata.file_type == FileType.file
 
     def is_symlink(self) -> bool:
-        return self.metadata.file_type is FileType.symlink
+        return self.metadata.file_type == FileType.symlink
 
 
 @attrs.frozen

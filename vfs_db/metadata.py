@@ -49,10 +49,10 @@ class Metadata:
         )  # fmt: skip
 
     def is_dir(self) -> bool:
-        return self.file_type is FileType.directory
+        return self.file_type == FileType.directory
 
     def is_file(self) -> bool:
-        return self.file_type is FileType.file
+        return self.file_type == FileType.file
 
     def is_symlink(self) -> bool:
-        return self.file_type is FileType.symlink
+        return self.file_type == FileType.symlink

@@ -11,6 +11,7 @@ from vfs_db.commit import Commits
 from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType
+from vfs_db.path import base
 from vfs_db.resolve import locate
 from vfs_db.state import damaged
 from vfs_db.tree import is_empty, is_inside, place, remove
@@ -92,15 +93,19 @@ def _below(state: Commits, top: Directory) -> Iterator[FSEntry | int]:
 def rename(state: Commits, old_path: str, new_path: str) -> FSEntry:
     """Give the entry at *old_path* the path *new_path*, replacing what rename(2) replaces; return it."""
     old, _, entry = locate(state, old_path, follow=False)
+    new, name, there = locate(state, new_path, follow=False)
+    if ".." in (base(old_path), base(new_path)):
+        raise os_error(errno.EBUSY, old_path, new_path)
     if entry is None:
         raise os_error(errno.ENOENT, old_path, new_path)
     if entry.metadata.id == state.root_id:
         raise os_error(errno.EPERM, old_path, new_path)
-    new, name, there = locate(state, new_path, follow=False)
     if there is not None and there.metadata.id == entry.metadata.id:
         return entry
     if type(entry) is Directory and is_inside(state, new, entry.metadata.id):
         raise os_error(errno.EINVAL, old_path, new_path)
+    if type(there) is Directory and is_inside(state, old, there.metadata.id):
+        raise os_error(errno.ENOTEMPTY, old_path, new_path)
     change = Change()
     now = int(time.time())
     if there is not None:

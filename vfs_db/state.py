@@ -42,6 +42,7 @@ class State:
         self.store = store
         self.lock = threading.RLock()
         self.publishing = threading.RLock()
+        self.is_closed = False
         self.version = 0
         self.prefixes: dict[str, int] = {}
         """Path of a directory -> its id, where no link is passed. Replaced by a new dict when paths move."""
@@ -116,7 +117,13 @@ class State:
             if version == self.version and not version & 1:
                 self._entries.put(entry.metadata.id, entry)
 
+    def check_open(self) -> None:
+        """Raise ValueError if the filesystem was closed. The caches are empty then, so every call comes by here."""
+        if self.is_closed:
+            raise ValueError("the filesystem is closed; open it again")
+
     def _raw(self, entry_id: int) -> bytes:
+        self.check_open()
         try:
             return self.store.metadata.get(entry_id)
         except LookupError as error:

@@ -459,6 +459,11 @@ class DatabaseVFS(ReadableFS):
         self._state.store.each("refresh")
         self._state.forget()
 
+    @property
+    def is_closed(self) -> bool:
+        """Say whether it was closed."""
+        return self._state.is_closed
+
     def close(self) -> None:
         """Close the filesystem and both databases. Closing twice does nothing."""
         self._state.close()
