@@ -50,6 +50,7 @@ class Survey:
         self.shared: list[int] = []
         self.orphans: list[int] = []
         self.orphan_chunks: list[int] = []
+        self.is_counter_low = False
 
     def _read(self, entry_id: int) -> FSEntry:
         return self.state.entry(entry_id)
@@ -69,6 +70,12 @@ class Survey:
                 yield from self._file(entry)
         yield from self._unreached()
         yield from self._counters()
+
+    def can_be_mended(self) -> bool:
+        """Say whether something was found that `repair` changes."""
+        return self.is_counter_low or any(
+            (self.keep, self.rename, self.resize, self.shared, self.orphans, self.orphan_chunks)
+        )
 
     def _note(self, entry: FSEntry, path: str) -> None:
         self.entries[entry.metadata.id] = entry
@@ -164,6 +171,7 @@ class Survey:
             (store.entry_ids, self.entries, "entry"), (store.chunk_ids, self.chunk_owner, "chunk")
         ):  # fmt: skip
             if isinstance(source, Counter) and used and max(used) >= source.next_id:
+                self.is_counter_low = True
                 yield Problem("counter", "", 0, f"the next {name} id is {source.next_id}, but {max(used)} is in use")
 
 

@@ -19,13 +19,15 @@ import attrs
 from vfs_db import codec
 from vfs_db.change import Change, Names, OpenTransaction
 from vfs_db.entries import Directory
-from vfs_db.errors import database_error
+from vfs_db.errors import database_error, os_error
 from vfs_db.state import State
 from vfs_db.store import Store
 
 __all__ = ["Commits", "OpenFile"]
 
 _STAGED_MAX: Final = 8192
+_PACKED_SURE: Final = 64000
+"""Bytes of ids that an entry holds whatever its name, owner and group."""
 
 
 class OpenFile(Protocol):
@@ -66,7 +68,13 @@ class Commits(State):
             raise OSError(errno.EROFS, f"{os.strerror(errno.EROFS)}: it was opened with read_only=True")
 
     def apply(self, change: Change) -> None:
-        """Commit *change*, or make it part of the open transaction. All or nothing."""
+        """Commit *change*, or make it part of the open transaction. All or nothing.
+
+        Raises OSError (EMLINK) when a directory lists more than one record holds.
+        """
+        for entry in change.entries.values():
+            if type(entry) is Directory and len(entry.children.packed) > _PACKED_SURE:
+                self._check_size(entry)
         transaction = self.transaction
         if transaction is None:
             self._commit(change)
@@ -78,6 +86,10 @@ class Commits(State):
         transaction.join(change)
         if len(transaction.entries) > _STAGED_MAX and transaction.depth == 1:
             self._write_early(transaction)
+
+    def _check_size(self, directory: Directory) -> None:
+        if len(codec.encode(directory)) > codec.ENTRY_SIZE_MAX:
+            raise os_error(errno.EMLINK, self.path_of(directory.metadata.id))
 
     def _write_chunks(self, transaction: OpenTransaction, change: Change) -> None:
         """Write content now, where a rollback takes it back or nobody can see it; else keep it until the commit."""

@@ -11,7 +11,7 @@ from vfs_db.commit import Commits
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType
-from vfs_db.resolve import locate
+from vfs_db.resolve import locate_both
 from vfs_db.tree import add, children, is_inside, remove, save
 
 __all__ = ["copy"]
@@ -21,10 +21,9 @@ _CHUNKS_AT_ONCE = 16
 
 def copy(state: Commits, src: str, dst: str) -> FSEntry:
     """Copy what is at *src* to the path *dst* and return the copy."""
-    entry = locate(state, src, follow=False)[2]
+    (_, _, entry), (directory, name, there) = locate_both(state, src, dst)
     if entry is None:
         raise os_error(errno.ENOENT, src, dst)
-    directory, name, there = locate(state, dst, follow=False)
     if there is not None:
         _check_replaceable(entry, there, src, dst)
     if type(entry) is Directory and is_inside(state, directory, entry.metadata.id):

@@ -5,7 +5,7 @@ Three methods suffice. What a database can do besides is a protocol of its own, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
@@ -97,6 +97,9 @@ class MemoryDatabase:
 
     def delete(self, id: int) -> None:
         del self._records[id]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(sorted(self._records))
 
     def __len__(self) -> int:
         return len(self._records)

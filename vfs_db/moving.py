@@ -12,7 +12,7 @@ from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType
 from vfs_db.path import base
-from vfs_db.resolve import locate
+from vfs_db.resolve import locate, locate_both
 from vfs_db.state import damaged
 from vfs_db.tree import is_empty, is_inside, place, remove
 
@@ -92,8 +92,7 @@ def _below(state: Commits, top: Directory) -> Iterator[FSEntry | int]:
 
 def rename(state: Commits, old_path: str, new_path: str) -> FSEntry:
     """Give the entry at *old_path* the path *new_path*, replacing what rename(2) replaces; return it."""
-    old, _, entry = locate(state, old_path, follow=False)
-    new, name, there = locate(state, new_path, follow=False)
+    (old, _, entry), (new, name, there) = locate_both(state, old_path, new_path)
     if ".." in (base(old_path), base(new_path)):
         raise os_error(errno.EBUSY, old_path, new_path)
     if entry is None:

@@ -22,14 +22,26 @@ from vfs_db.tree import add, find, save
 __all__ = ["repair"]
 
 _LOST: Final = "lost+found"
+_PASSES_MAX: Final = 4
+"""What comes out of /lost+found may need mending itself."""
 
 
 def repair(state: Commits, orphans: str) -> list[Problem]:
     """Mend what a survey finds, and return what it found."""
     if orphans not in (_LOST, "free"):
         raise ValueError(f"orphans must be 'lost+found' or 'free', not {orphans!r}")
-    survey = Survey(state)
-    problems = list(survey.run())
+    first: list[Problem] | None = None
+    for _ in range(_PASSES_MAX):
+        survey = Survey(state)
+        problems = list(survey.run())
+        first = problems if first is None else first
+        if not survey.can_be_mended():
+            break
+        _mend(state, survey, orphans)
+    return first or []
+
+
+def _mend(state: Commits, survey: Survey, orphans: str) -> None:
     _raise_counters(state, survey)
     for directory_id, keep in survey.keep.items():
         directory = survey.entries[directory_id]
@@ -54,7 +66,6 @@ def repair(state: Commits, orphans: str) -> list[Problem]:
     change = Change()
     change.freed_chunks += survey.orphan_chunks
     state.apply(change)
-    return problems
 
 
 def _save(state: Commits, entry: FSEntry) -> None:

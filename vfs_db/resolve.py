@@ -11,7 +11,7 @@ from vfs_db.path import check_name, parts
 from vfs_db.state import State
 from vfs_db.tree import find
 
-__all__ = ["LINKS_MAX", "Place", "directory", "entry", "locate"]
+__all__ = ["LINKS_MAX", "Place", "directory", "entry", "locate", "locate_both"]
 
 LINKS_MAX: Final = 40
 _PREFIXES_MAX: Final = 8192
@@ -153,6 +153,15 @@ def locate(state: State, path: str, *, follow: bool, second_try: bool = False) -
             prefixes.clear()
         prefixes[head] = current.metadata.id
     return walk.last(current, name, follow=follow)
+
+
+def locate_both(state: State, path: str, path2: str) -> tuple[Place, Place]:
+    """Return the places of the two paths of one operation, links at their ends not followed; errors name both."""
+    try:
+        return locate(state, path, follow=False), locate(state, path2, follow=False)
+    except OSError as error:
+        error.filename, error.filename2 = path, path2
+        raise
 
 
 def entry(state: State, path: str, *, follow: bool, second_try: bool = False) -> FSEntry:

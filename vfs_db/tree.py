@@ -10,18 +10,14 @@ import errno
 import warnings
 from typing import Final
 
-from vfs_db import codec
 from vfs_db.change import Change, Names
 from vfs_db.commit import Commits
 from vfs_db.entries import Directory, File, FSEntry, Symlink
-from vfs_db.errors import DamagedEntry, os_error
+from vfs_db.errors import DamagedEntry
 from vfs_db.metadata import FileType, Metadata
 from vfs_db.state import State, damaged
 
 __all__ = ["add", "children", "find", "is_empty", "is_inside", "place", "remove", "save"]
-
-_CHILDREN_SURE: Final = 16000
-"""Entries that a version 1 directory holds whatever its name, owner and group."""
 
 _MODES: Final = {FileType.file: 0o644, FileType.directory: 0o755, FileType.symlink: 0o777}
 
@@ -91,7 +87,6 @@ def add(
     target: str = "", like: Metadata | None = None,
 ) -> FSEntry:  # fmt: skip
     """Make a new entry called *name* in *directory*; owner, group and mode as in *like*, where that is given."""
-    _check_room(state, _present(change, directory))
     entry_id = state.store.entry_ids.allocate()
     if mode is None:
         mode = _MODES[kind] if like is None else like.mode
@@ -113,12 +108,6 @@ def add(
     change.entries[entry_id] = entry
     _list(state, change, directory, entry, now)
     return entry
-
-
-def _check_room(state: State, directory: Directory) -> None:
-    count = len(directory.children) + 1
-    if count > _CHILDREN_SURE and len(codec.encode(directory)) + 4 > codec.ENTRY_SIZE_MAX:
-        raise os_error(errno.EMLINK, state.path_of(directory.metadata.id))
 
 
 def _list(state: Commits, change: Change, directory: Directory, entry: FSEntry, now: int) -> None:
@@ -163,7 +152,6 @@ def place(
         metadata = directory.metadata
         save(state, change, directory, metadata.modified(now, metadata.size))
         return moved
-    _check_room(state, _present(change, new))
     # A reader believes an entry that names its directory; so the new one lists it first, and the old one drops it last.
     moved = _with(state, entry, entry.metadata.named(name), new.metadata.id)
     _list(state, change, new, moved, now)

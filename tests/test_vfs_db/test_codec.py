@@ -69,7 +69,7 @@ def test_golden_malformed_input_gets_the_reference_s_answer(case: dict[str, Any]
         assert str(caught.value) == case["decode"]["error"]
 
 
-SAMPLES = [
+SAMPLES: list[FSEntry] = [
     Directory(Metadata(1, "d", FileType.directory, 0, 1, 2, 3, 0o755), 0, [2, 3]),
     File(Metadata(2, "f", FileType.file, 70000, 1, 2, 3, 0o644, "me", "us"), 1, [4, 5]),
     Symlink(Metadata(3, "l", FileType.symlink, 0, 1, 2, 3, 0o777), 1, "a/b"),
