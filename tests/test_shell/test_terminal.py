@@ -38,6 +38,14 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C until the prompt is back: Python's readline loses one that comes just before it waits for a key."""
+        for _ in range(20):
+            self.type("\x03")
+            if select.select([self.fd], [], [], 1.0)[0]:
+                break
+        self.expect("vfs:/> ")
+
     def end(self) -> int:
         """Wait for the child and return its exit status."""
         try:
@@ -110,12 +118,12 @@ def test_history_is_there_in_the_next_run(start: Callable[..., Terminal]) -> Non
 def test_control_c_ends_the_command_and_not_the_shell(start: Callable[..., Terminal]) -> None:
     terminal = start()
     terminal.expect("vfs:/> ")
-    terminal.type("half a line\x03")
-    terminal.expect("vfs:/> ")
+    terminal.type("half a line")
+    terminal.expect("half a line")
+    terminal.interrupt()
     terminal.type("!echo started; sleep 60\n")
-    terminal.expect("sleep 60\r\nstarted")
-    terminal.type("\x03")
-    terminal.expect("vfs:/> ")
+    terminal.expect("started\r\n")
+    terminal.interrupt()
     terminal.type("pwd\n")
     terminal.expect("pwd\r\n/")
     terminal.expect("vfs:/> ")
