@@ -22,7 +22,7 @@ from vfs_db.counter import (
     id_source,
 )
 
-DOCS = Path(__file__).parents[2] / "docs" / "format-vfs.md"
+DOCS = Path(__file__).parents[2] / "docs" / "format.md"
 
 
 def test_record_0_is_what_the_docs_say() -> None:
