@@ -29,18 +29,18 @@ from ourdb.config import RECORD_DATA_MAX
 from ourdb.disk import Disk
 from ourdb.errors import DatabaseClosed, DatabaseFull, DatabaseLocked, OurDBError, RecordNotFound, RecordTooLarge
 from ourdb.joining import remove_journal, write_pointers
-from ourdb.journal import DELETE, INLINED, OPERATION, POINT, SET, Journal, JournalHeader, Member, journal_path
+from ourdb.journal import DELETE, INLINED, OPERATION, POINT, RESERVE, SET, Journal, JournalHeader, Member, journal_path
 from ourdb.record import HEADER_SIZE, PACK_HEADER
 from ourdb.record_files import Appender
 from ourdb.store import Store
 
-__all__ = ["JOURNAL_MAX", "Commits", "Transaction"]
+__all__ = ["JOURNAL_MAX", "OVERLAY_MAX", "RECORD_BYTES_MAX", "Commits", "Transaction"]
 
 JOURNAL_MAX: Final = 8 << 20
 """Bytes of commits after which a checkpoint is made."""
 
-_OVERLAY_MAX: Final = 100_000
-_RECORD_BYTES_MAX: Final = 256 << 20
+OVERLAY_MAX: Final = 100_000
+RECORD_BYTES_MAX: Final = 256 << 20
 _INLINE_MAX: Final = 4096
 _YIELDS_MAX: Final = 4
 _pack_operation: Final = OPERATION.pack
@@ -279,7 +279,8 @@ def too_large(size: int) -> RecordTooLarge:
 class Commits:
     """What commits to one store, or to two joined ones, through one journal in the first store's folder.
 
-    plain: nothing stands in the way of the short path in `OurDB.set` (no transaction, journal open, not "full").
+    plain: nothing stands in the way of the short path in `OurDB.set` (no transaction, journal open, not "full"); then
+    plain_fd is the last record file, and commits may be appended up to plain_journal_end.
     """
 
     def __init__(self, disk: Disk, store: Store, synchronous: str, timeout: float) -> None:
@@ -293,6 +294,8 @@ class Commits:
         self.journal: Journal | None = None
         self.transaction: Transaction | None = None
         self.plain = False
+        self.plain_fd = -1
+        self.plain_journal_end = 0
         self.refusal: Callable[[], OurDBError] | None = None
         self.record_bytes = 0
         self._appended = 0
@@ -341,15 +344,19 @@ class Commits:
                 and len(self.stores) == 1
                 and not self.stores[0].snapshots
             )
+            if self.plain and self.journal is not None:
+                files = self.stores[0].files
+                self.plain_fd = files.fd(files.end_file)
+                self.plain_journal_end = min(JOURNAL_MAX, self.journal.allocated - 2 * RESERVE)
         return self._appended
 
     def is_checkpoint_due(self) -> bool:
         """Say whether replay after a crash, or the memory that the overlays take, would grow too much."""
         return (
             (self.journal is not None and self.journal.end > JOURNAL_MAX)
-            or self.record_bytes > _RECORD_BYTES_MAX
-            or len(self.stores[0].overlay) > _OVERLAY_MAX
-            or len(self.stores[-1].overlay) > _OVERLAY_MAX
+            or self.record_bytes > RECORD_BYTES_MAX
+            or len(self.stores[0].overlay) > OVERLAY_MAX
+            or len(self.stores[-1].overlay) > OVERLAY_MAX
         )
 
     def sync_up_to(self, ticket: int) -> None:

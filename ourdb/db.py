@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 from zlib import crc32
 
 from ourdb import maintenance
-from ourdb.commits import Commits
+from ourdb.commits import OVERLAY_MAX, RECORD_BYTES_MAX, Commits
 from ourdb.compaction import finish_compaction, write_survivors
 from ourdb.config import RECORD_DATA_MAX, Config
 from ourdb.disk import DISK, Disk
@@ -32,7 +32,7 @@ from ourdb.errors import (
 from ourdb.folder import prepare
 from ourdb.identity import Identity, identity_path
 from ourdb.joining import Pointer
-from ourdb.journal import OPERATION, PREFIX, RESERVE, SET
+from ourdb.journal import OPERATION, PREFIX, SET
 from ourdb.location import POSITION_MASK, Location, split
 from ourdb.record import HEADER, HEADER_SIZE
 from ourdb.recovery import recover
@@ -52,6 +52,7 @@ _TIMEOUT_MAX: Final = 1e9
 # The hot path of `set` packs a commit of one operation in one go: the prefix behind its CRC, and the operation.
 _ONE: Final = struct.Struct("<IIIQQQ" + OPERATION.format.removeprefix("<"))
 _ONE_SIZE: Final = PREFIX.size + OPERATION.size
+_NO_PREVIOUS: Final = bytes(6)
 assert _ONE.size == _ONE_SIZE - 4
 _pack_one: Final = _ONE.pack
 _pack_header: Final = HEADER.pack
@@ -410,7 +411,7 @@ class OurDB:
         The same as a transaction of one, written out: it takes a third of the time.
         """
         store, commits = self._store, self._commits
-        files, journal, config = store.files, commits.journal, store.config
+        journal, config, files, overlay = commits.journal, store.config, store.files, store.overlay
         position = files.end_position
         size = len(data)
         if (
@@ -418,34 +419,36 @@ class OurDB:
             or journal is None
             or size > RECORD_DATA_MAX
             or position >= store.plain_limit
-            or journal.end + _ONE_SIZE + RESERVE > journal.allocated
-            or commits.is_checkpoint_due()
+            or journal.end > commits.plain_journal_end
+            or commits.record_bytes > RECORD_BYTES_MAX
+            or len(overlay) > OVERLAY_MAX
         ):
             return None
-        overlay = store.overlay
         next_id = store.next_id
+        previous: int | None = 0
         if record_id is None:
             if not config.incremental_mode or next_id >= config.record_nr_max:
                 return None
-            record_id, previous = next_id, 0
+            record_id = next_id
             next_id += 1
         else:
             if record_id.__class__ is not int or not 0 <= record_id < config.record_nr_max:
                 return None
-            found = overlay.get(record_id)
-            previous = store.table.slot(record_id) if found is None else found
+            previous = overlay.get(record_id)
+            if previous is None:
+                previous = store.table.slot(record_id)
             if config.incremental_mode and not previous:
                 return None
         location = files.end_file << 32 | position
         crc = crc32(data)
-        record = _pack_header(size, crc, previous.to_bytes(6, "big")) + data
+        record = _pack_header(size, crc, previous.to_bytes(6, "big") if previous else _NO_PREVIOUS) + data
         body = _pack_one(
             _ONE_SIZE, 1, 0, journal.number + 1, next_id, 0, SET, 0, size, record_id, crc, location, previous
         )
         chain = crc32(body, journal.chain)
         pwrite = self._disk.pwrite
         if (
-            pwrite(files.fd(files.end_file), record, position) != len(record)
+            pwrite(commits.plain_fd, record, position) != len(record)
             or pwrite(journal.fd, chain.to_bytes(4, "little") + body, journal.end) != _ONE_SIZE
         ):
             return None

@@ -225,7 +225,7 @@ class Journal:
 
         A reserve of 64 KiB is kept for commits that only delete, so that a full disk can be left that way.
         """
-        needed = self.end + len(frame) + RESERVE
+        needed = self.end + len(frame) + 2 * RESERVE
         if needed > self.allocated:
             self._grow(needed, may_use_reserve=may_use_reserve)
         self.disk.write_all(self.fd, frame, self.end)
@@ -238,7 +238,7 @@ class Journal:
         try:
             self.disk.allocate(self.fd, self.allocated, target - self.allocated)
         except OSError:
-            if not may_use_reserve or needed - RESERVE > self.allocated:
+            if not may_use_reserve or needed - 2 * RESERVE > self.allocated:
                 raise
             return
         self.allocated = target
