@@ -58,14 +58,18 @@ class Commits(State):
         self._blocks: list[_Block] = []
 
 
-    def acquire(self) -> None:
-        """Take the writers' lock. Raises TimeoutError when another thread's transaction lasts longer than the timeout."""
+    def acquire(self) -> tuple[int, int]:
+        """Take the writers' lock, and return what `abandon` needs.
+
+        Raises TimeoutError when another thread's transaction lasts longer than the timeout, OSError (EROFS).
+        """
         if not self.lock.acquire(True, self._wait):
             raise TimeoutError(errno.ETIMEDOUT, f"another thread's transaction lasted longer than {self._wait} s")
         if self.is_closed or self.store.is_read_only:
             self.lock.release()
             self.check_open()
             raise OSError(errno.EROFS, f"{os.strerror(errno.EROFS)}: it was opened with read_only=True")
+        return (0, 0) if self.transaction is None else self.store.marks()
 
     def apply(self, change: Change) -> None:
         """Commit *change*, or make it part of the open transaction. All or nothing.
@@ -163,10 +167,9 @@ class Commits(State):
                 names.pop(name, None)
         self._names.put(directory_id, names, len(changes))
 
-    def abandon(self) -> None:
-        """Take back the ids that a failed operation was given; those of an open transaction stay with it."""
-        if self.transaction is None:
-            self.store.roll_back((0, 0))
+    def abandon(self, marks: tuple[int, int]) -> None:
+        """Take back the ids that an operation was given which failed; *marks* is what `acquire` returned."""
+        self.store.roll_back(marks)
 
     # Transactions: blocks nest, the outermost commits
 
@@ -254,7 +257,12 @@ class Commits(State):
             raise
 
     def _write_open(self, transaction: OpenTransaction) -> None:
-        entries = [(entry_id, codec.encode(entry)) for entry_id, entry in transaction.entries.items()]
+        staged = transaction.entries.items()
+        if not self.store.is_transactional:
+            # New entries can't be reached before an old directory lists them, so after a kill they are orphans at worst.
+            created = set(transaction.created)
+            staged = sorted(staged, key=lambda item: item[0] not in created)  # type: ignore[assignment]
+        entries = [(entry_id, codec.encode(entry)) for entry_id, entry in staged]
         chunks = list(transaction.staged_chunks.items())
         freed = transaction.freed_entries, transaction.freed_chunks
         is_transactional = self.store.is_transactional

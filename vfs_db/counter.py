@@ -24,6 +24,7 @@ import errno
 import os
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import Final, Protocol
 from zlib import crc32
@@ -326,7 +327,8 @@ class PlaceholderIds:
         taken = self._taken[mark:]
         del self._taken[mark:]
         for one_id in taken:
-            self._database.delete(one_id)
+            with suppress(LookupError):  # freed already
+                self._database.delete(one_id)
 
     def save(self) -> None:
         """Nothing: the database counts."""

@@ -11,6 +11,7 @@ import io
 import os
 import threading
 import time
+from contextlib import suppress
 from typing import IO, Any, Final
 
 from vfs_db import chunks
@@ -21,7 +22,7 @@ from vfs_db.entries import File
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType
 from vfs_db.resolve import locate
-from vfs_db.state import State
+from vfs_db.state import MissingEntry, State
 from vfs_db.tree import add
 
 __all__ = ["BUFFER_SIZE", "RawFile", "open_file", "open_for_reading"]
@@ -47,16 +48,16 @@ class RawFile(io.RawIOBase):
         self._is_readable = "r" in mode or "+" in mode
         self._is_writable = "r" not in mode or "+" in mode
         self._appends = "a" in mode
-        self._stale = ""
+        self._is_stale = False
         self._kept: tuple[File | None, int, bytes] = (None, -1, b"")
 
     def on_deleted(self) -> None:
-        """The file is gone: every further call says so."""
-        self._stale = "the file was deleted while it was open"
+        """The file is gone, and its id may be another's: every further call says so."""
+        self._is_stale = True
 
     def on_rolled_back(self) -> None:
         """The transaction in which this was opened is undone, and with it perhaps the file."""
-        self._stale = "the transaction in which it was opened was rolled back"
+        self.close()
 
     def readable(self) -> bool:
         self._check_open()
@@ -80,12 +81,11 @@ class RawFile(io.RawIOBase):
             raise io.UnsupportedOperation(f"{self.name}: not open for {what} (mode {self.mode!r})")
 
     def _file(self) -> File:
-        if self._stale:
-            raise OSError(errno.ESTALE, f"{os.strerror(errno.ESTALE)}: {self._stale}", self.name)
-        entry = self._state.entry(self._file_id)
-        if type(entry) is not File:
-            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), self.name)
-        return entry
+        with suppress(MissingEntry):
+            entry = None if self._is_stale else self._state.entry(self._file_id)
+            if type(entry) is File:
+                return entry
+        raise OSError(errno.ESTALE, f"{os.strerror(errno.ESTALE)}: deleted while it was open", self.name)
 
     # Position
 
@@ -193,7 +193,7 @@ class RawFile(io.RawIOBase):
         state = self._state
         assert isinstance(state, Commits)
         position = self._position
-        state.acquire()
+        marks = state.acquire()
         try:
             file = self._file()
             change = Change()
@@ -203,7 +203,7 @@ class RawFile(io.RawIOBase):
                 state.apply(change)
         except BaseException:
             self._position = position
-            state.abandon()
+            state.abandon(marks)
             raise
         finally:
             state.lock.release()
@@ -256,11 +256,11 @@ def open_file(
     if kind == "r":
         file_id = _readable_id(state, path)
     else:
-        state.acquire()
+        marks = state.acquire()
         try:
             file_id = _prepared_id(state, path, kind)
         except BaseException:
-            state.abandon()
+            state.abandon(marks)
             raise
         finally:
             state.lock.release()

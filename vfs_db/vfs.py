@@ -74,11 +74,11 @@ class DatabaseVFS(ReadableFS):
     def _changing(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Return what *function* gives, called as the only writer."""
         state = self._state
-        state.acquire()
+        marks = state.acquire()
         try:
             return function(*arguments)
         except BaseException:
-            state.abandon()
+            state.abandon(marks)
             raise
         finally:
             state.lock.release()
@@ -134,23 +134,31 @@ class DatabaseVFS(ReadableFS):
 
     def _makedirs(self, path: str, mode: int, exist_ok: bool) -> Directory:
         names = parts(path)
-        entry: FSEntry = self.root_get()
+        entry: FSEntry | None = self.root_get()
         made = False
         for count in range(1, len(names) + 1):
             prefix = "/".join(names[:count])
-            directory, name, there = locate(self._state, prefix, follow=True)
-            made = there is None
-            if there is None:
+            directory, name, entry = locate(self._state, prefix, follow=False)
+            made = entry is None
+            if entry is None:
                 change = Change()
-                there = add(self._state, change, directory, name, FileType.directory, int(time.time()), mode=mode)
-                self._added(change, there)
-            elif type(there) is not Directory:
-                raise os_error(errno.EEXIST if count == len(names) else errno.ENOTDIR, path)
-            entry = there
-        if not made and not exist_ok:
-            raise os_error(errno.EEXIST, path)
+                entry = add(self._state, change, directory, name, FileType.directory, int(time.time()), mode=mode)
+                self._added(change, entry)
+        if not made:
+            entry = self._directory_there(path, entry)
+            if entry is None or not exist_ok:
+                raise os_error(errno.EEXIST, path)
         assert type(entry) is Directory
         return entry
+
+    def _directory_there(self, path: str, entry: FSEntry | None) -> Directory | None:
+        """Return the directory that *entry*, found at *path*, is or leads to."""
+        if type(entry) is Symlink:
+            try:
+                entry = locate(self._state, path, follow=True)[2]
+            except OSError:
+                return None
+        return entry if type(entry) is Directory else None
 
     def touch(self, path: PathLike, mode: int = 0o644, exist_ok: bool = True) -> FSEntry:
         """Make an empty file if nothing is there, else set its times to now. Raises FileExistsError unless *exist_ok*."""

@@ -1,0 +1,288 @@
+"""Whole trees from the host and to it: all of it comes back, and nothing lands where it should not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vfs_db
+from vfs_db import CHUNK_SIZE, DatabaseVFS, Directory, MemoryDatabase, codec
+
+
+def tree(folder: Path) -> dict[str, Any]:
+    """Return what is below *folder*: kind, mode, seconds of modification, content."""
+    found: dict[str, Any] = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        key = str(path.relative_to(folder))
+        when = int(status.st_mtime)
+        if path.is_symlink():
+            found[key] = ("link", os.readlink(path), when)
+        elif path.is_dir():
+            found[key] = ("directory", stat.S_IMODE(status.st_mode), when)
+        else:
+            found[key] = ("file", stat.S_IMODE(status.st_mode), when, path.read_bytes())
+    return found
+
+
+def make_tree(folder: Path) -> None:
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "empty").mkdir()
+    (folder / "a" / "small").write_bytes(b"small")
+    (folder / "a" / "none").write_bytes(b"")
+    (folder / "a" / "b" / "big").write_bytes(os.urandom(20 * CHUNK_SIZE + 5))
+    (folder / "a" / "b" / "exact").write_bytes(os.urandom(16 * CHUNK_SIZE))
+    (folder / "ünï 🎈\n").write_bytes(b"odd name")
+    os.fsencode(folder)
+    with open(os.fsencode(folder) + b"/caf\xe9", "wb") as file:
+        file.write(b"foreign bytes")
+    (folder / "link").symlink_to("a/small")
+    (folder / "a" / "dangling").symlink_to("/no/where")
+    (folder / "a" / "small").chmod(0o751)
+    for number, path in enumerate(sorted(folder.rglob("*"), reverse=True)):
+        os.utime(path, (1000, 1_000_000 + number), follow_symlinks=False)
+    (folder / "a" / "b").chmod(0o500)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Any:
+    folder = tmp_path / "host"
+    folder.mkdir()
+    make_tree(folder)
+    yield folder
+    for path in tmp_path.rglob("*"):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o700)
+
+
+def test_tree_comes_back_equal(fs: DatabaseVFS, host: Path, tmp_path: Path) -> None:
+    made = fs.import_tree(host, "here")
+    assert type(made) is Directory
+    assert fs.file_read("here/link") == b"small"
+    assert fs.link_read("here/a/dangling") == "/no/where"
+    fs.export_tree("here", tmp_path / "out")
+    assert tree(tmp_path / "out") == tree(host)
+    assert (tmp_path / "out").stat().st_mode == host.stat().st_mode
+
+
+def test_tree_comes_back_equal_from_another_handle(tmp_path: Path, host: Path) -> None:
+    with vfs_db.open(tmp_path / "vfs") as fs:
+        fs.import_tree(host, "/")
+    with vfs_db.open(tmp_path / "vfs", read_only=True) as fs:
+        fs.export_tree("/", tmp_path / "out")
+    assert tree(tmp_path / "out") == tree(host)
+
+
+def test_importing_again_replaces_and_merges(fs: DatabaseVFS, host: Path) -> None:
+    fs.import_tree(host, "here")
+    small_id = fs.get("here/a/small").metadata.id
+    fs.file_write("here/a/small", b"changed")
+    fs.file_write("here/a/own", b"own")
+    fs.delete("here/link")
+    fs.file_write("here/link", b"a file now")
+    fs.import_tree(host, "here")
+    assert fs.file_read("here/a/small") == b"small"
+    assert fs.get("here/a/small").metadata.id == small_id
+    assert fs.file_read("here/a/own") == b"own"
+    assert fs.link_read("here/link") == "a/small"
+
+
+def test_exporting_again_replaces_and_merges(fs: DatabaseVFS, host: Path, tmp_path: Path) -> None:
+    fs.import_tree(host, "here")
+    out = tmp_path / "out"
+    fs.export_tree("here", out)
+    (out / "a" / "b").chmod(0o700)
+    (out / "a" / "small").write_bytes(b"changed")
+    (out / "a" / "own").write_bytes(b"own")
+    fs.export_tree("here", out)
+    assert (out / "a" / "small").read_bytes() == b"small"
+    assert (out / "a" / "own").read_bytes() == b"own"
+
+
+def test_progress_is_told_of_each_piece_and_entry(fs: DatabaseVFS, host: Path, tmp_path: Path) -> None:
+    total = sum(path.stat().st_size for path in host.rglob("*") if path.is_file() and not path.is_symlink())
+    for transfer in (
+        lambda report: fs.import_tree(host, "here", report),
+        lambda report: fs.export_tree("here", tmp_path / "out", report),
+    ):
+        calls: list[tuple[str, int]] = []
+        transfer(lambda path, size, calls=calls: calls.append((path, size)))
+        assert sum(size for _, size in calls) == total
+        assert sum(1 for path, size in calls if size and path.endswith("b/big")) > 1
+        assert len({path for path, size in calls if size == 0}) >= len(list(host.rglob("*")))
+
+
+def test_failing_import_changes_nothing(fs: DatabaseVFS, host: Path) -> None:
+    fs.file_write("here", b"a file in the way")
+    with pytest.raises(FileExistsError):
+        fs.import_tree(host, "here")
+    fs.delete("here")
+    os.mkfifo(host / "pipe")
+    with pytest.raises(OSError, match="neither a file, a folder nor a link") as caught:
+        fs.import_tree(host, "here")
+    assert caught.value.filename == str(host / "pipe")
+    assert not fs.exists("here")
+    with pytest.raises(NotADirectoryError):
+        fs.import_tree(host / "a" / "small", "here")
+    with pytest.raises(FileNotFoundError):
+        fs.import_tree(host / "missing", "here")
+    assert fs.dir_list() == []
+
+
+def test_interrupted_import_changes_nothing(fs: DatabaseVFS, host: Path) -> None:
+    count = 0
+
+    def interrupt(_path: str, _size: int) -> None:
+        nonlocal count
+        count += 1
+        if count == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fs.import_tree(host, "here", interrupt)
+    assert fs.dir_list() == []
+
+
+def test_links_are_followed_only_when_asked_and_circles_end(fs: DatabaseVFS, tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    (host / "d").mkdir(parents=True)
+    (host / "d" / "f").write_bytes(b"f")
+    (host / "link").symlink_to("d")
+    fs.import_tree(host, "plain")
+    fs.import_tree(host, "followed", follow_symlinks=True)
+    assert fs.is_symlink("plain/link")
+    assert fs.get("followed/link").is_dir()
+    assert fs.file_read("followed/link/f") == b"f"
+    (host / "d" / "up").symlink_to(host)
+    with pytest.raises(OSError, match="contains itself"):
+        fs.import_tree(host, "circle", follow_symlinks=True)
+    assert not fs.exists("circle")
+
+
+def hostile(name: str) -> DatabaseVFS:
+    """Return a filesystem whose /dir holds a file called *name*, as no method of ours would make it."""
+    data, metadata = MemoryDatabase(), MemoryDatabase()
+    fs = vfs_db.new(data, metadata)
+    fs.dir_create("dir")
+    file = fs.file_write("dir/f", b"evil")
+    entry = vfs_db.File(file.metadata.named(name), file.parent_id, file.chunk_ids)
+    metadata.set(id=file.metadata.id, data=codec.encode(entry))
+    return vfs_db.new(data, metadata)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "../evil", "/evil", "a/b", "a\0b"])
+def test_hostile_names_write_nothing_outside(name: str, tmp_path: Path) -> None:
+    fs = hostile(name)
+    before = set(tmp_path.rglob("*"))
+    with pytest.raises(OSError, match="can be no file's name") as caught:
+        fs.export_tree("/", tmp_path / "in" / "out")
+    assert caught.value.errno == errno.EINVAL
+    assert {path.relative_to(tmp_path).parts[0] for path in set(tmp_path.rglob("*")) - before} == {"in"}
+    assert not list((tmp_path / "in" / "out" / "dir").iterdir())
+
+
+def test_link_and_directory_of_one_name_write_nothing_outside(tmp_path: Path) -> None:
+    """The image lists `d` twice: first a link that leads out, then a directory with a file."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    data, metadata = MemoryDatabase(), MemoryDatabase()
+    fs = vfs_db.new(data, metadata)
+    fs.link_create(str(outside), "d")
+    fs.dir_create("e")
+    fs.file_write("e/f", b"evil")
+    entry = fs.get("e")
+    assert isinstance(entry, Directory)
+    metadata.set(id=entry.metadata.id, data=codec.encode(Directory(entry.metadata.named("d"), 1, entry.children)))
+    fs = vfs_db.new(data, metadata)
+    with pytest.raises(FileExistsError):
+        fs.export_tree("/", tmp_path / "out")
+    assert list(outside.iterdir()) == []
+
+
+def test_links_that_are_in_the_way_are_not_followed(fs: DatabaseVFS, tmp_path: Path) -> None:
+    outside, out = tmp_path / "outside", tmp_path / "out"
+    outside.mkdir()
+    out.mkdir()
+    (outside / "f").write_bytes(b"precious")
+    (out / "f").symlink_to(outside / "f")
+    fs.file_write("f", b"new")
+    fs.export_tree("/", out)
+    assert (outside / "f").read_bytes() == b"precious"
+    assert (out / "f").read_bytes() == b"new"
+    (out / "d").symlink_to(outside)
+    fs.makedirs("d")
+    with pytest.raises(FileExistsError):
+        fs.export_tree("/", out)
+    assert sorted(path.name for path in outside.iterdir()) == ["f"]
+
+
+def test_directory_in_the_way_of_a_file_is_refused(fs: DatabaseVFS, tmp_path: Path) -> None:
+    (tmp_path / "out" / "f").mkdir(parents=True)
+    fs.file_write("f", b"f")
+    with pytest.raises(IsADirectoryError):
+        fs.export_tree("/", tmp_path / "out")
+
+
+def test_set_id_bits_are_not_given_to_the_host(fs: DatabaseVFS, tmp_path: Path) -> None:
+    fs.file_write("f", b"f")
+    fs.chmod("f", 0o6755)
+    fs.export_tree("/", tmp_path / "out")
+    assert stat.S_IMODE((tmp_path / "out" / "f").stat().st_mode) == 0o755
+
+
+def test_exporting_what_is_no_directory(fs: DatabaseVFS, tmp_path: Path) -> None:
+    fs.file_write("f", b"f")
+    with pytest.raises(NotADirectoryError):
+        fs.export_tree("f", tmp_path / "out")
+    with pytest.raises(FileNotFoundError):
+        fs.export_tree("missing", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_export_sees_one_state(on_disk: DatabaseVFS, tmp_path: Path) -> None:
+    """What is written while the export goes on is not in it."""
+    fs = on_disk
+    for number in range(20):
+        fs.file_write(f"f{number}", b"old")
+    is_first = True
+
+    def change(_path: str, _size: int) -> None:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            for number in range(20):
+                fs.file_write(f"f{number}", b"new" * 30_000)
+            fs.file_write("another", b"new")
+
+    fs.export_tree("/", tmp_path / "out", change)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {
+        f"f{number}": b"old" for number in range(20)
+    }
+
+
+Fill = Callable[[DatabaseVFS], object]
+
+
+def test_big_file_is_streamed(tmp_path: Path) -> None:
+    """A file of many pieces goes in and out without being held in memory as a whole."""
+    import tracemalloc
+
+    source = tmp_path / "host"
+    source.mkdir()
+    with open(source / "big", "wb") as file:
+        for number in range(64):
+            file.write(bytes([number]) * (1 << 20))
+    with vfs_db.open(tmp_path / "vfs") as fs:
+        tracemalloc.start()
+        fs.import_tree(source, "/")
+        fs.export_tree("/", tmp_path / "out")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 24 << 20
+    assert (tmp_path / "out" / "big").read_bytes() == (source / "big").read_bytes()
