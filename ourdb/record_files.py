@@ -122,10 +122,15 @@ class RecordFiles:
                 self.forget(number)
                 self._disk.unlink(self.path(number))
                 self._unsynced_names = True
-        if self.end_position and self._disk.size(self.fd(self.end_file)) > self.end_position:
-            self.maps.pop(self.end_file, None)
-            self._disk.truncate(self.fd(self.end_file), self.end_position)
-            self._unsynced.add(self.end_file)
+        if self.end_position:
+            self.cut(self.end_file, self.end_position)
+
+    def cut(self, file_number: int, end: int) -> None:
+        """Cut off what lies behind *end* in a file."""
+        if self.size(file_number) > end:
+            self.maps.pop(file_number, None)
+            self._disk.truncate(self.fd(file_number), end)
+            self._unsynced.add(file_number)
 
     def forget(self, file_number: int) -> None:
         """Close a file that goes away."""
@@ -242,6 +247,8 @@ class Appender:
                 f"{self._files.folder}: record file {self.file} is full and the last of {FILE_COUNT_MAX}"
             )
         self.flush()
+        # A transaction that was rolled back may have left bytes behind this file's last record.
+        self._files.cut(self.file, self.position)
         self.file = self.buffer_file = self.file + 1
         self.buffer_position = 0
         self.position = 1

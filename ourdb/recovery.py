@@ -124,7 +124,7 @@ def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> No
         is_marked = commit.end <= mark_end
         if not is_marked and not _is_whole(commit, stores, same_boot=same_boot):
             break
-        _apply(commit, stores, restore_inlined=restore, is_marked=is_marked)
+        _apply(commit, stores, restore=restore, is_marked=is_marked)
         journal.restart_at(commit.end, commit.crc, number)
 
 
@@ -172,7 +172,7 @@ def _has_record(store: Store, operation: Operation, *, same_boot: bool) -> bool:
         return False
 
 
-def _apply(commit: Commit, stores: list[Store | None], *, restore_inlined: bool, is_marked: bool) -> None:
+def _apply(commit: Commit, stores: list[Store | None], *, restore: bool, is_marked: bool) -> None:
     inlined = iter(commit.inlined)
     for operation in commit.operations:
         data = next(inlined) if operation.kind == INLINED else None
@@ -187,11 +187,13 @@ def _apply(commit: Commit, stores: list[Store | None], *, restore_inlined: bool,
             store.overlay[operation.record_id] = operation.location
             continue
         if data is not None and not is_marked:
-            if restore_inlined:
+            if restore:
                 store.restore_record(operation.location, data, operation.previous)
             else:
                 store.inlined[operation.location] = data
         store.overlay[operation.record_id] = operation.location
+        if restore and operation.location >> 32 != store.files.end_file:
+            store.files.cut(store.files.end_file, store.files.end_position)  # its cut may not have been durable
         store.files.end_file = operation.location >> 32
         store.files.end_position = (operation.location & 0xFFFFFFFF) + HEADER_SIZE + operation.data_size
     for store, next_id in zip(stores, commit.next_ids, strict=False):

@@ -29,11 +29,16 @@ class Terminal:
         """Read until *text* was shown; return what came up to it."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while text not in self.shown:
-            ready, _, _ = select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))
-            assert ready, f"{text!r} was not shown, but {self.shown!r}"
+            assert self.is_ready(max(0.0, deadline - time.monotonic())), f"{text!r} was not shown, but {self.shown!r}"
             self.shown += os.read(self.fd, 65536).decode()
         before, _, self.shown = self.shown.partition(text)
         return before + text
+
+    def is_ready(self, seconds: float) -> bool:
+        """Wait for output for so many seconds."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())
@@ -42,7 +47,7 @@ class Terminal:
         """Press Ctrl-C until the prompt is back: Python's readline loses one that comes just before it waits for a key."""
         for _ in range(20):
             self.type("\x03")
-            if select.select([self.fd], [], [], 1.0)[0]:
+            if self.is_ready(1.0):
                 break
         self.expect("vfs:/> ")
 
