@@ -34,9 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no benchmark is called {min(unknown)}")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as folder:
         if options.scale:
-            from bench import scale
+            from bench import scale, scale_files
 
             scale.report(Path(folder), options.percent, options.plot)
+            print()
+            scale_files.report(Path(folder), options.percent)
         else:
             chosen = [group for group in GROUPS if not options.names or group.name in options.names]
             _print_table(row for group in chosen for row in measure(group, Path(folder), options.percent))

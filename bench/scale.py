@@ -21,7 +21,7 @@ from typing import Final
 
 import ourdb
 
-__all__ = ["report"]
+__all__ = ["SIZES", "anonymous", "child", "print_table", "report"]
 
 DATA: Final = bytes(range(100))
 SIZES: Final = (1_000, 10_000, 100_000, 1_000_000)
@@ -33,7 +33,7 @@ SPARE: Final = 2_000_000  # ids above this are for the timed sets
 def report(folder: Path, percent: int, plot: Path | None) -> None:
     """Measure at each size, print the table, and draw *plot* if a path is given."""
     sizes = [max(size * percent // 100, 100) for size in SIZES]
-    memory = {size: _child("memory", folder / f"{size}", size) for size in sizes}
+    memory = {size: child("bench.scale", "memory", folder / f"{size}", size) for size in sizes}
     columns: dict[str, list[float]] = {
         "open after a clean close, ms": [_median("open", folder / f"{size}", size) * 1e3 for size in sizes],
         **_operations(
@@ -43,17 +43,18 @@ def report(folder: Path, percent: int, plot: Path | None) -> None:
         "open after kill -9, ms": [_after_kill(folder / f"{size}", size) * 1e3 for size in sizes],
         "memory, commits of 1000, MiB": [memory[size] / 2**20 for size in sizes],
         "memory, one commit, bytes a record": [
-            _child("memory-at-once", folder / f"{size}-at-once", size) / size for size in sizes
+            child("bench.scale", "memory-at-once", folder / f"{size}-at-once", size) / size for size in sizes
         ],
         "table, allocated / used": [_table_allocation(folder / f"{size}", size) for size in sizes],
     }
-    _print(sizes, columns)
+    print_table("ourdb, records of 100 bytes", sizes, columns)
     if plot is not None:
         _draw(sizes, columns, plot)
 
 
-def _print(sizes: Sequence[int], columns: dict[str, list[float]]) -> None:
-    print("| ourdb, records of 100 bytes | " + " | ".join(f"{size:,}" for size in sizes) + " | last / first |")
+def print_table(title: str, sizes: Sequence[int], columns: dict[str, list[float]]) -> None:
+    """Print a line for each of *columns*, which have a value for each size."""
+    print(f"| {title} | " + " | ".join(f"{size:,}" for size in sizes) + " | last / first |")
     print("| --- |" + " ---: |" * (len(sizes) + 1))
     for name, values in columns.items():
         growth = f"{values[-1] / values[0]:.2f}" if values[0] else ""
@@ -128,13 +129,14 @@ def _table_allocation(path: Path, size: int) -> float:
 # In processes of their own
 
 
-def _child(job: str, path: Path, size: int) -> float:
-    command = [sys.executable, "-m", "bench.scale", job, str(path), str(size)]
+def child(module: str, job: str, path: Path, size: int) -> float:
+    """Run a job of *module* in a fresh interpreter and return the number that it prints."""
+    command = [sys.executable, "-m", module, job, str(path), str(size)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def _median(job: str, path: Path, size: int) -> float:
-    return statistics.median(_child(job, path, size) for _ in range(ROUNDS))
+    return statistics.median(child("bench.scale", job, path, size) for _ in range(ROUNDS))
 
 
 def _after_kill(path: Path, size: int) -> float:
@@ -142,7 +144,7 @@ def _after_kill(path: Path, size: int) -> float:
     for _ in range(ROUNDS):
         killed = subprocess.run([sys.executable, "-m", "bench.scale", "kill", str(path), str(size)], check=False)
         assert killed.returncode == -signal.SIGKILL
-        found.append(_child("open", path, size))
+        found.append(child("bench.scale", "open", path, size))
     return statistics.median(found)
 
 
@@ -155,21 +157,21 @@ def _job_open(path: Path, _size: int) -> float:
 
 
 def _job_memory(path: Path, size: int) -> float:
-    before = _anonymous()
+    before = anonymous()
     highest = before
     with ourdb.new(path=path, incremental_mode=False) as db:
         for first in range(0, size, 1000):
             db.set_many((record_id, DATA) for record_id in range(first, min(first + 1000, size)))
-            highest = max(highest, _anonymous())
+            highest = max(highest, anonymous())
     return highest - before
 
 
 def _job_memory_at_once(path: Path, size: int) -> float:
-    before = _anonymous()
+    before = anonymous()
     with ourdb.new(path=path, incremental_mode=False) as db, db.transaction():
         for record_id in range(size):
             db.set(id=record_id, data=DATA)
-        return _anonymous() - before
+        return anonymous() - before
 
 
 def _job_kill(path: Path, _size: int) -> float:
@@ -180,7 +182,7 @@ def _job_kill(path: Path, _size: int) -> float:
     return 0
 
 
-def _anonymous() -> int:
+def anonymous() -> int:
     """Return the bytes of this process's memory that no file is behind; the highest ever where that can't be told."""
     status = Path("/proc/self/status")
     if not status.exists():
