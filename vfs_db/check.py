@@ -129,6 +129,7 @@ class Survey:
     def _file(self, file: File) -> Iterator[Problem]:
         file_id, path = file.metadata.id, self.paths[file.metadata.id]
         total = 0
+        is_whole = True
         for chunk_id in file.chunk_ids:
             if chunk_id in self.chunk_owner:
                 other = self.paths[self.chunk_owner[chunk_id]]
@@ -140,9 +141,9 @@ class Survey:
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise
+                is_whole = False
                 yield Problem("chunk", path, file_id, f"chunk {chunk_id} can't be read: {error.strerror}")
-                return
-        if total != file.metadata.size:
+        if is_whole and total != file.metadata.size:
             self.resize[file_id] = total
             yield Problem("size", path, file_id, f"says {file.metadata.size} bytes, its chunks have {total}")
 
@@ -183,7 +184,7 @@ def check(state: Commits) -> Iterator[Problem]:
     """Yield every problem of the tree, then those that the databases find in themselves."""
     with state.lock:
         yield from Survey(state).run()
-        for name, database in (("data", state.store.data), ("metadata", state.store.metadata)):
+        for name, database in (("data", state.databases.data), ("metadata", state.databases.metadata)):
             if hasattr(database, "check"):
                 for found in database.check():
                     yield Problem("database", "", 0, f"{name} database: {found}")

@@ -291,6 +291,11 @@ class Commits(State):
             self._names.clear()
             self.prefixes = {}
 
+    def refresh(self) -> None:
+        """See what another process has committed since."""
+        self.databases.each("refresh")
+        self.forget()
+
     def close(self) -> None:
         """Save the counters and close both databases; what is called afterwards raises ValueError."""
         with self.lock:
@@ -302,5 +307,5 @@ class Commits(State):
             try:
                 self.store.save_counters()
             finally:
-                self.store.each("close")
+                self.databases.each("close")
                 self.forget()

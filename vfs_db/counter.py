@@ -139,6 +139,8 @@ class Counter:
         """Give out ids from *next_id* on."""
         self._next = next_id
         self._has_news = True
+        if self._writes_ahead:
+            self._write_record(self._limit())
 
     def allocate(self) -> int:
         """Return an id that is not in use. Raises OSError (ENOSPC) when none is left."""

@@ -9,7 +9,7 @@ import errno
 import os
 from typing import Final
 
-__all__ = ["DamagedEntry", "InvalidName", "database_error", "os_error"]
+__all__ = ["DamagedEntry", "InvalidName", "Overtaken", "database_error", "os_error"]
 
 _ERRNO_OF: Final = {
     "CorruptRecord": errno.EIO,
@@ -18,7 +18,6 @@ _ERRNO_OF: Final = {
     "ReadOnly": errno.EROFS,
     "RecordNotFound": errno.EIO,
     "RecordTooLarge": errno.EFBIG,
-    "SnapshotOvertaken": errno.ESTALE,
     "UnsupportedFormat": errno.EINVAL,
     "DatabaseLocked": errno.EAGAIN,
 }
@@ -30,6 +29,10 @@ class InvalidName(OSError, ValueError):
 
 class DamagedEntry(UserWarning):
     """A directory holds an entry that cannot be read; the others are still shown. `check` says more."""
+
+
+class Overtaken(OSError):
+    """ESTALE: the writing process has gone on so far that the state being read is no longer on disk."""
 
 
 def os_error(code: int, path: str | None, path2: str | None = None) -> OSError:
@@ -48,6 +51,8 @@ def database_error(error: Exception, path: str | None = None) -> Exception:
     if isinstance(error, OSError):
         return error
     for kind in type(error).__mro__:
+        if kind.__name__ == "SnapshotOvertaken":
+            return Overtaken(errno.ESTALE, f"{os.strerror(errno.ESTALE)}: {error}", path)
         code = _ERRNO_OF.get(kind.__name__)
         if code is not None:
             return OSError(code, f"{os.strerror(code)}: {error}", path)

@@ -29,7 +29,7 @@ class Version:
 
 def history(state: Commits, entry: FSEntry, limit: int) -> list[Version]:
     """Return the kept versions of *entry*, newest first, at most *limit*."""
-    database: Any = state.store.metadata
+    database: Any = state.databases.metadata
     if not hasattr(database, "get_history"):
         raise io.UnsupportedOperation("versions need a database that keeps them; this one does not")
     entries: list[FSEntry] = []
@@ -70,7 +70,7 @@ def _fields(entry: FSEntry) -> dict[str, object]:
 
 def statvfs(state: Commits) -> os.statvfs_result:
     """Return the figures of the disk under the metadata database, else zeros, with our longest name."""
-    folder = getattr(state.store.metadata, "path", None)
+    folder = getattr(state.databases.metadata, "path", None)
     if folder is not None and hasattr(os, "statvfs"):
         found = tuple(os.statvfs(folder))
         return os.statvfs_result((*found[:9], NAME_SIZE_MAX))
@@ -80,7 +80,7 @@ def statvfs(state: Commits) -> os.statvfs_result:
 def stats(state: Commits) -> dict[str, object]:
     """Return what the databases' own `stats` say, or their number of records."""
     found: dict[str, object] = {}
-    for name, database in (("data", state.store.data), ("metadata", state.store.metadata)):
+    for name, database in (("data", state.databases.data), ("metadata", state.databases.metadata)):
         if hasattr(database, "stats"):
             found[name] = database.stats()
         elif isinstance(database, Sized):
@@ -92,14 +92,14 @@ def stats(state: Commits) -> dict[str, object]:
 
 def compact(state: Commits, keep_history: bool) -> None:
     """Compact both databases, where they can."""
-    for database in (state.store.data, state.store.metadata):
+    for database in (state.databases.data, state.databases.metadata):
         if hasattr(database, "compact"):
             database.compact(keep_history=keep_history)
 
 
 def backup(state: Commits, dest: str) -> None:
     """Back both databases up to `data` and `metadata` in the new folder *dest*."""
-    data, metadata = state.store.data, state.store.metadata
+    data, metadata = state.databases.data, state.databases.metadata
     if not (hasattr(data, "backup") and hasattr(metadata, "backup")):
         raise io.UnsupportedOperation("a backup needs databases that make them; these do not")
     os.makedirs(dest)

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sized
 from vfs_db import codec
 from vfs_db.commit import Commits
 from vfs_db.counter import CorruptCounter, Counter
-from vfs_db.database import Database
+from vfs_db.database import Database, HasSnapshot
 from vfs_db.entries import Directory, File
 from vfs_db.errors import database_error
 from vfs_db.metadata import FileType, Metadata
 from vfs_db.path import PathLike
+from vfs_db.shared import SharedState
 from vfs_db.store import Store
 from vfs_db.vfs import DatabaseVFS
 
@@ -37,13 +38,15 @@ def new(
     del strict_v1  # version 1 is all that is written
     if db_data is db_metadata:
         raise ValueError("data and metadata need a database each: their ids would collide")
-    state = Commits(Store(db_data, db_metadata), timeout=timeout)
+    store = Store(db_data, db_metadata)
+    is_shared = store.is_read_only and isinstance(db_data, HasSnapshot) and isinstance(db_metadata, HasSnapshot)
+    state = SharedState(store, timeout=timeout) if is_shared else Commits(store, timeout=timeout)
     has_root = _has_root(db_metadata)
     if not state.store.is_read_only:
         _prepare_ids(state, has_root)
     if not has_root:
         _make_root(state)
-    root = state.entry(ROOT_ID)
+    root = state.read(state.entry, ROOT_ID)
     if type(root) is not Directory:
         raise _foreign("record 1 of the metadata database is a file or a link, not the root directory")
     return DatabaseVFS(state)

@@ -40,6 +40,8 @@ class State:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.databases = store
+        """The databases themselves, where `store` reads snapshots of them."""
         self.lock = threading.RLock()
         self.publishing = threading.RLock()
         self.is_closed = False

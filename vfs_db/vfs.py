@@ -65,8 +65,8 @@ class DatabaseVFS(ReadableFS):
 
     def __init__(self, state: Commits) -> None:
         super().__init__(state)
-        self.db_data: Database = state.store.data
-        self.db_metadata: Database = state.store.metadata
+        self.db_data: Database = state.databases.data
+        self.db_metadata: Database = state.databases.metadata
         self.data_dir: str = getattr(self.db_data, "path", "")
         self.metadata_dir: str = getattr(self.db_metadata, "path", "")
         self.last_inserted_id = 0
@@ -460,12 +460,11 @@ class DatabaseVFS(ReadableFS):
     def sync(self) -> None:
         """Make all finished calls survive a power cut, where the databases can."""
         with self._state.lock:
-            self._state.store.each("sync")
+            self._state.databases.each("sync")
 
     def refresh(self) -> None:
         """See what another process has committed since; what was cached is read again."""
-        self._state.store.each("refresh")
-        self._state.forget()
+        self._state.refresh()
 
     @property
     def is_closed(self) -> bool:
