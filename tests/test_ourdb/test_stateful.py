@@ -157,13 +157,16 @@ class Machine(RuleBasedStateMachine):
             assert self.db.get(record_id) == versions[0]
 
     def teardown(self) -> None:
-        if hasattr(self, "db"):
-            assert list(self.db.check()) == []
-            self.db.close()
-        shutil.rmtree(self.root)
+        try:
+            if hasattr(self, "db"):
+                assert list(self.db.check()) == []
+        finally:
+            if hasattr(self, "db"):
+                self.db.close()
+            shutil.rmtree(self.root)
 
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
