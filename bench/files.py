@@ -36,7 +36,11 @@ def _folders(paths: list[str]) -> list[str]:
 
 
 class _Rounds:
-    """Paths that are new in each round: deleting the last round's files would still keep the disk busy in the next."""
+    """Files that are new in each round, in the same folders.
+
+    Deleting the last round's files would keep the disk busy in the next, and new folders are put where the operating
+    system has yet to read its maps from the disk.
+    """
 
     def __init__(self, percent: int) -> None:
         self._paths = _paths(percent)
@@ -47,7 +51,7 @@ class _Rounds:
     def begin(self) -> list[str]:
         """Choose the paths of the next round, and return the folders that they are in."""
         number = next(self._numbers)
-        self.paths = [f"round{number}/{path}" for path in self._paths]
+        self.paths = [f"{path}-{number}" for path in self._paths]
         return _folders(self.paths)
 
 
@@ -148,7 +152,7 @@ def zip_create(folder: Path, percent: int) -> Iterator[Work]:
     rounds = _Rounds(percent)
 
     def run() -> None:
-        with zipfile.ZipFile(folder / f"{rounds.paths[0].partition('/')[0]}.zip", "w") as opened:
+        with zipfile.ZipFile(folder / f"{rounds.paths[0].rpartition('-')[2]}.zip", "w") as opened:
             for path in rounds.paths:
                 opened.writestr(path, DATA)
 
@@ -438,14 +442,14 @@ GROUPS: Final = (
             Peer("sqlite3 WAL NORMAL", sqlite_create, 0.7, 1.2),
             Peer("zipfile, stored", zip_create, 1, 2),
         ),
-        rounds=3,
+        rounds=5,
     ),
     Group(
         "create-at-once",
         "the same in one transaction",
         create_in_one_transaction,
         (Peer("operating system", host_create, 1.5, 3),),
-        rounds=3,
+        rounds=5,
     ),
     Group(
         "read",
@@ -459,7 +463,7 @@ GROUPS: Final = (
         "walk", "walk and stat the standard library", walk, (Peer("operating system", host_walk, 0.7, 1.5),), rounds=5
     ),
     Group(
-        "delete", "delete 1 KB files one by one", delete, (Peer("operating system", host_delete, 0.25, 0.5),), rounds=3
+        "delete", "delete 1 KB files one by one", delete, (Peer("operating system", host_delete, 0.25, 0.5),), rounds=5
     ),
     Group(
         "large-write",

@@ -7,6 +7,7 @@ that and `prepare` is not timed; `run` is. Times are medians over the rounds.
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -89,6 +90,8 @@ def measure(group: Group, folder: Path, percent: int) -> Iterable[Row]:
 
 def _timed(work: Work) -> float:
     work.prepare()
+    if hasattr(os, "sync"):
+        os.sync()  # what the others left to be written would be written while this one is timed
     gc.collect()
     gc.disable()
     try:

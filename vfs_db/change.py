@@ -31,7 +31,16 @@ class Change:
     moves_paths: a path may lead elsewhere now, or nowhere (a directory or link was renamed or removed).
     """
 
-    __slots__ = ("chunks", "created", "created_chunks", "entries", "freed_chunks", "freed_entries", "moves_paths", "names")
+    __slots__ = (
+        "chunks",
+        "created",
+        "created_chunks",
+        "entries",
+        "freed_chunks",
+        "freed_entries",
+        "moves_paths",
+        "names",
+    )
 
     def __init__(self) -> None:
         self.entries: dict[int, FSEntry] = {}
@@ -124,6 +133,7 @@ class OpenTransaction(Change):
         self.loaded = {}
         self.maps = {}
 
+
 def _undo_item(undo: list[Callable[[], object]], items: dict[_K, _V], key: _K) -> None:
     undo.append(_setter(items, key, items.get(key)))
 
@@ -143,5 +153,3 @@ def _cutter(items: list[int], length: int) -> Callable[[], object]:
         del items[length:]
 
     return cut
-
-

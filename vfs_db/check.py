@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator
+
 import attrs
 
 from vfs_db.commit import Commits
@@ -20,6 +21,7 @@ from vfs_db.entries import Directory, File, FSEntry
 from vfs_db.path import NAME_SIZE_MAX, join
 
 __all__ = ["Problem", "Survey", "check"]
+
 
 @attrs.frozen
 class Problem:

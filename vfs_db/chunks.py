@@ -94,21 +94,33 @@ def _wrong_size(state: State, file: File, found: int) -> OSError:
     return OSError(errno.EIO, f"{os.strerror(errno.EIO)}: {why}", state.path_of(metadata.id))
 
 
+def place(state: Commits, change: Change, old: IdList, data: Buffer, path: str) -> tuple[int, IdList]:
+    """Put *data* into chunks, those of *old* as far as they go, and return its size and the chunks' ids.
+
+    *path* is what an error (EFBIG) is about.
+    """
+    if type(data) is bytes and 0 < len(data) <= CHUNK_SIZE:
+        ids = _resized(state, change, old, 1)
+        change.chunks.append((ids[0], data))
+        return len(data), ids
+    view = memoryview(data).cast("B")
+    count = _count(len(view))
+    if count > CHUNKS_MAX:
+        raise os_error(errno.EFBIG, path)
+    ids = _resized(state, change, old, count)
+    change.chunks += [
+        (chunk_id, bytes(view[at : at + CHUNK_SIZE]))
+        for chunk_id, at in zip(ids, range(0, len(view), CHUNK_SIZE), strict=True)
+    ]
+    return len(view), ids
+
+
 def write(state: Commits, change: Change, file: File, data: Buffer, now: int) -> File:
     """Make *data* the whole content: the chunks keep their ids, as far as there are as many."""
-    view = memoryview(data).cast("B")
-    old = file.chunk_ids
-    count = _count(len(view))
-    _check_count(state, file, count)
-    ids = _resized(state, change, old, count)
-    if count == 1:
-        change.chunks.append((ids[0], bytes(view)))
-    else:
-        change.chunks += [
-            (chunk_id, bytes(view[at : at + CHUNK_SIZE]))
-            for chunk_id, at in zip(ids, range(0, len(view), CHUNK_SIZE), strict=True)
-        ]
-    return _changed(state, file, len(view), ids, now)
+    if type(data) is not bytes or len(data) > CHUNK_SIZE:
+        _check_count(state, file, _count(memoryview(data).nbytes))
+    size, ids = place(state, change, file.chunk_ids, data, file.metadata.name)
+    return _changed(state, file, size, ids, now)
 
 
 def _resized(state: Commits, change: Change, ids: IdList, count: int) -> IdList:
@@ -183,8 +195,7 @@ def resize(state: Commits, change: Change, file: File, size: int, now: int) -> F
     """Cut the content to *size* bytes, or fill it up with zeros."""
     if size > file.metadata.size:
         _check_count(state, file, _count(size))
-        grown = write_range(state, change, file, size - 1, b"\0", now)
-        return grown
+        return write_range(state, change, file, size - 1, b"\0", now)
     if not _is_regular(state, file):
         return write(state, change, file, read(state, file)[:size], now)
     count = _count(size)

@@ -36,7 +36,7 @@ from vfs_db.entries import Directory, File, FSEntry, PathFinder, Symlink
 from vfs_db.id_list import IdList
 from vfs_db.metadata import FileType, Metadata
 
-__all__ = ["CorruptEntry", "ENTRY_SIZE_MAX", "FIELDS", "VERSION", "decode", "encode", "head_of"]
+__all__ = ["ENTRY_SIZE_MAX", "FIELDS", "VERSION", "CorruptEntry", "decode", "encode", "head_of"]
 
 VERSION: Final = 1
 ENTRY_SIZE_MAX: Final = 65535

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 import weakref
-from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from typing import Final, Protocol
 
@@ -57,7 +55,6 @@ class Commits(State):
         self._wait = timeout or -1.0
         self._blocks: list[_Block] = []
 
-
     def acquire(self) -> tuple[int, int]:
         """Take the writers' lock, and return what `abandon` needs.
 
@@ -100,6 +97,9 @@ class Commits(State):
         if not change.chunks:
             return
         if self.store.is_transactional:
+            if len(change.chunks) == 1:
+                self.store.chunk_ids.write(change.chunks)
+                return
             with self.store.transaction():
                 self.store.chunk_ids.write(change.chunks)
             return

@@ -29,10 +29,19 @@ from itertools import chain
 from typing import Final, Protocol
 from zlib import crc32
 
-from vfs_db.database import Database, HasMany, HasNextId
+from vfs_db.database import Database, HasNextId
 from vfs_db.id_list import IdList, id_list
 
-__all__ = ["COUNTER_FIELDS", "COUNTER_ID", "CorruptCounter", "Counter", "IdSource", "NextIds", "PlaceholderIds", "id_source"]
+__all__ = [
+    "COUNTER_FIELDS",
+    "COUNTER_ID",
+    "CorruptCounter",
+    "Counter",
+    "IdSource",
+    "NextIds",
+    "PlaceholderIds",
+    "id_source",
+]
 
 COUNTER_ID: Final = 0
 COUNTER_FIELDS: Final = (
@@ -109,7 +118,6 @@ class Counter:
     def __init__(self, database: Database, *, is_transactional: bool) -> None:
         self._database = database
         self._writes_ahead = not is_transactional
-        self._set_many = database.set_many if isinstance(database, HasMany) else None
         self._end = getattr(getattr(database, "config", None), "record_nr_max", _ID_END)
         self._next = 1
         self._stored = 1
@@ -181,11 +189,9 @@ class Counter:
 
     def write(self, items: Iterable[tuple[int, bytes]]) -> None:
         """Store records under ids given out before."""
-        if self._set_many is not None:
-            self._set_many(items)
-            return
+        put = self._database.set
         for one_id, data in items:
-            self._database.set(id=one_id, data=data)
+            put(id=one_id, data=data)
 
     def release(self, ids: Iterable[int]) -> None:
         """Take back *ids*, whose records are gone."""
@@ -273,7 +279,9 @@ class NextIds:
     def _insert(self, expected: int, data: bytes) -> None:
         one_id = self._database.set(data=data)
         if one_id != expected:
-            raise RuntimeError(f"the database gave id {one_id} where {expected} was next; does another program write to it?")
+            raise RuntimeError(
+                f"the database gave id {one_id} where {expected} was next; does another program write to it?"
+            )
         self._pending.pop(0)
 
     def release(self, ids: Iterable[int]) -> None:

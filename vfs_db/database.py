@@ -5,7 +5,7 @@ Three methods suffice. What a database can do besides is a protocol of its own, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
@@ -53,11 +53,9 @@ class HasNextId(Protocol):
 
 @runtime_checkable
 class HasMany(Protocol):
-    """Several records in one call; sets and deletes are each one commit."""
+    """Several records set in one commit."""
 
-    def get_many(self, ids: Sequence[int], /) -> list[bytes]: ...
     def set_many(self, items: Iterable[tuple[int, bytes]], /) -> object: ...
-    def delete_many(self, ids: Sequence[int], /) -> object: ...
 
 
 class DatabaseSnapshot(Protocol):

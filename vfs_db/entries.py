@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 
 import attrs
 
-from vfs_db.id_list import IdList, id_list
+from vfs_db.id_list import NO_IDS, IdList, id_list
 from vfs_db.metadata import FileType, Metadata
 
 __all__ = ["Directory", "FSEntry", "File", "PathFinder", "Symlink"]
@@ -34,7 +34,9 @@ class _Entry:
         made by hand or decoded from bytes). Costs one entry per level.
         """
         if self._finder is None:
-            raise ValueError(f"entry {self.metadata.id} {self.metadata.name!r} belongs to no filesystem, so it has no path")
+            raise ValueError(
+                f"entry {self.metadata.id} {self.metadata.name!r} belongs to no filesystem, so it has no path"
+            )
         return self._finder.path_of(self.metadata.id)
 
     def is_dir(self) -> bool:
@@ -51,14 +53,14 @@ class _Entry:
 class Directory(_Entry):
     """A directory: the ids of its entries, in the order in which they came."""
 
-    children: IdList = attrs.field(default=IdList(), converter=id_list)
+    children: IdList = attrs.field(default=NO_IDS, converter=id_list)
 
 
 @attrs.frozen
 class File(_Entry):
     """A file: the ids of its chunks in the data database, in order."""
 
-    chunk_ids: IdList = attrs.field(default=IdList(), converter=id_list)
+    chunk_ids: IdList = attrs.field(default=NO_IDS, converter=id_list)
 
 
 @attrs.frozen

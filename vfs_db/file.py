@@ -112,7 +112,7 @@ class RawFile(io.RawIOBase):
 
     # Reading
 
-    def readinto(self, buffer: Any, /) -> int:
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - as the standard library's interface has it
         """Fill *buffer* from the position on; 0 at the end. Of one version; reads whole chunks, and keeps the last one."""
         self._check(self._is_readable, "reading")
         with self._turn, memoryview(buffer).cast("B") as view:
@@ -163,7 +163,7 @@ class RawFile(io.RawIOBase):
 
     # Writing
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 - as the standard library's interface has it
         """Write all of *data* at the position (in append mode: at the end), zeros where there was nothing before it."""
         self._check(self._is_writable, "writing")
         with self._turn, memoryview(data).cast("B") as view:
@@ -189,7 +189,7 @@ class RawFile(io.RawIOBase):
     def _truncate_now(self, state: Commits, change: Change, file: File, size: int) -> File:
         return chunks.resize(state, change, file, size, int(time.time()))
 
-    def _changing(self, function: Any, argument: Any) -> None:
+    def _changing(self, function: Any, argument: Any) -> None:  # noqa: ANN401 - as the standard library's interface has it
         state = self._state
         assert isinstance(state, Commits)
         position = self._position

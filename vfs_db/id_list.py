@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, overload
 
-__all__ = ["IdList", "id_list"]
+__all__ = ["NO_IDS", "IdList", "id_list"]
 
 _U32: Final = struct.Struct("<I")
 
@@ -99,3 +99,6 @@ def id_list(ids: Iterable[int]) -> IdList:
         return IdList(struct.pack(f"<{len(ids)}I", *ids))
     except struct.error as error:
         raise ValueError(f"ids must be integers from 0 to 4294967295, found {ids!r:.200}") from error
+
+
+NO_IDS: Final = IdList()

@@ -20,7 +20,8 @@ __all__ = ["Version", "backup", "compact", "history", "stats", "statvfs"]
 @attrs.frozen
 class Version:
     """A kept version of an entry. *number* counts back from 0, the present one; *changed* names the fields that the
-    version before it had otherwise (all of them for the oldest)."""
+    version before it had otherwise (all of them for the oldest).
+    """
 
     number: int
     entry: FSEntry
@@ -59,7 +60,8 @@ def _changed(version: FSEntry, before: FSEntry | None) -> tuple[str, ...]:
 def _fields(entry: FSEntry) -> dict[str, object]:
     metadata = entry.metadata
     fields: dict[str, object] = {
-        name: getattr(metadata, name) for name in ("name", "size", "modified_at", "accessed_at", "mode", "owner", "group")
+        name: getattr(metadata, name)
+        for name in ("name", "size", "modified_at", "accessed_at", "mode", "owner", "group")
     }
     fields["parent_id"] = entry.parent_id
     for name in ("children", "chunk_ids", "target"):

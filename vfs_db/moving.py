@@ -91,7 +91,7 @@ def _below(state: Commits, top: Directory) -> Iterator[FSEntry | int]:
 
 
 def rename(state: Commits, old_path: str, new_path: str) -> FSEntry:
-    """Give the entry at *old_path* the path *new_path*, replacing what rename(2) replaces; return it."""
+    """Give the entry at *old_path* the path *new_path*, replacing what POSIX says; return it."""
     (old, _, entry), (new, name, there) = locate_both(state, old_path, new_path)
     if ".." in (base(old_path), base(new_path)):
         raise os_error(errno.EBUSY, old_path, new_path)

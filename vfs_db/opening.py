@@ -127,7 +127,9 @@ def _highest(state: Commits, database: Database) -> int:
 def _make_root(state: Commits) -> None:
     store = state.store
     if store.is_read_only:
-        raise OSError(errno.EROFS, "the databases are empty, and opened with read_only=True, so no filesystem can be made")
+        raise OSError(
+            errno.EROFS, "the databases are empty, and opened with read_only=True, so no filesystem can be made"
+        )
     root_id = store.entry_ids.allocate()
     if root_id != ROOT_ID:
         store.roll_back((0, 0))

@@ -17,6 +17,8 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 def as_text(path: PathLike) -> str:
     """Return *path* as str. Raises TypeError for what is no path; bytes are none, as their encoding is unknown."""
+    if type(path) is str:
+        return path
     text = os.fspath(path)
     if not isinstance(text, str):
         raise TypeError(f"a path is a str or os.PathLike[str], not {type(path).__name__}")
@@ -46,6 +48,8 @@ def join(directory: str, name: str) -> str:
 
 def check_name(name: str, path: str) -> None:
     """Raise the error that *path* gives when its part *name* can be no entry's name."""
+    if name.isascii() and len(name) <= NAME_SIZE_MAX and "\0" not in name:
+        return
     if "\0" in name:
         raise InvalidName(errno.EINVAL, "a name holds no NUL character", path)
     try:

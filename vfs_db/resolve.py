@@ -133,19 +133,18 @@ def locate(state: State, path: str, *, follow: bool, second_try: bool = False) -
         walk = _Walk(state, path, second_try=second_try)
         return walk.place(walk.root(), parts(path), follow=follow)
     transaction = state.transaction
-    if transaction is not None and transaction is state.mine():
-        prefixes = transaction.prefixes
-    else:
-        prefixes = state.prefixes
+    prefixes = transaction.prefixes if transaction is not None and transaction is state.mine() else state.prefixes
     directory_id = prefixes.get(head)
     if directory_id is not None:
         current = state.entry(directory_id)
         assert type(current) is Directory
         found = find(state, current, name)
-        if found is not None and not (follow and type(found) is Symlink):
+        if found is None:
+            check_name(name, path)
+            return current, name, None
+        if not follow or type(found) is not Symlink:
             return current, name, found
-        walk = _Walk(state, path, second_try=second_try)
-        return walk.last(current, name, follow=follow)
+        return _Walk(state, path, second_try=second_try).follow_to_place(current, found)
     walk = _Walk(state, path, second_try=second_try)
     current = walk.directory(walk.root(), parts(head))
     if walk.is_plain:

@@ -227,7 +227,7 @@ def find(
     path: str,
     *,
     name: str | None,
-    type: FileType | None,  # noqa: A002 - find's own word
+    type: FileType | None,
     size_min: int | None,
     size_max: int | None,
     newer_than: float | None,

@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 from vfs_db import codec
 from vfs_db.cache import Cache
 from vfs_db.change import Names, OpenTransaction
-from vfs_db.entries import Directory, FSEntry
+from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.errors import database_error
 from vfs_db.store import Store
 
@@ -27,10 +27,12 @@ __all__ = ["MissingEntry", "State"]
 
 _T = TypeVar("_T")
 
-_ENTRIES_MAX: Final = 16384
+_ENTRIES_MAX: Final = 32768
 _NAMES_MAX: Final = 131072
 _LOADED_MAX: Final = 8192
 _TRIES: Final = 3
+_NO_NAMES: Final = ("", ".", "..")
+"""What a path has a meaning of its own for: a damaged or hostile image may have entries called so."""
 
 
 class State:
@@ -78,6 +80,26 @@ class State:
                 return result
         with self.publishing:
             return function(*arguments)
+
+    def peek(self, path: str, follow: bool) -> FSEntry | None:
+        """Return the entry at *path* if that takes nothing but the caches; None says nothing.
+
+        The same as `resolve.locate`, written out for the usual case: it takes a third of the time.
+        """
+        if self.transaction is not None:
+            return None
+        version = self.version
+        head, _, name = path.rpartition("/")
+        directory_id = self.prefixes.get(head)
+        if directory_id is None or version & 1:
+            return None
+        names = self._names.young.get(directory_id)
+        if names is None:
+            return None
+        entry = self._entries.young.get(names.get(name, 0))
+        if entry is None or (follow and type(entry) is Symlink) or self.version != version:
+            return None
+        return entry
 
     def entry(self, entry_id: int) -> FSEntry:
         """Return the entry with that id. Raises OSError (EIO) if it is missing or damaged."""
@@ -204,12 +226,17 @@ class State:
         names = Names()
         directory_id = directory.metadata.id
         for entry in self.entries(directory.children, names):
-            if entry.parent_id == directory_id:
+            if entry.parent_id == directory_id and entry.metadata.name not in _NO_NAMES:
                 names.setdefault(entry.metadata.name, entry.metadata.id)
         return names
 
     def entries(self, ids: Sequence[int], names: Names | None = None) -> list[FSEntry]:
         """Return the entries with those ids. What can't be read is left out, and noted in *names*, or raised without."""
+        if self.transaction is None:
+            young = self._entries.young
+            known = [young.get(one_id) for one_id in ids]
+            if all(known):
+                return known  # type: ignore[return-value]
         found = []
         missing = [one_id for one_id in ids if one_id not in self._entries.young]
         if len(missing) > 1 and self.mine() is None:
@@ -225,12 +252,13 @@ class State:
 
     def _load_many(self, ids: list[int]) -> None:
         """Bring entries into the cache, as far as they can be read; the caller finds out about the rest."""
+        get = self.store.metadata.get
         for start in range(0, len(ids), _LOADED_MAX):
             version = self.version
             part = ids[start : start + _LOADED_MAX]
             try:
-                loaded = [self.decoded(*item) for item in zip(part, self.store.get_entries(part), strict=True)]
-            except Exception:
+                loaded = [self.decoded(one_id, get(one_id)) for one_id in part]
+            except Exception:  # noqa: BLE001 - the caller reports it
                 return  # one by one, then
             with self.publishing:
                 if version == self.version and not version & 1:
@@ -245,8 +273,9 @@ class State:
             return [staged[one_id] if one_id in staged else self._chunk(one_id) for one_id in ids]
         if len(ids) == 1:
             return [self._chunk(ids[0])]
+        get = self.store.data.get
         try:
-            return self.store.get_chunks(ids)
+            return [get(one_id) for one_id in ids]
         except LookupError:
             return [self._chunk(one_id) for one_id in ids]
         except Exception as error:

@@ -6,21 +6,14 @@ then frees), so that a kill leaves a valid tree, and what nobody refers to any m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any, cast
 
-from vfs_db.counter import IdSource, id_source
+from vfs_db.counter import Counter, IdSource, id_source
 from vfs_db.database import Database, DatabaseSnapshot, HasMany, HasTransaction
 
 __all__ = ["Store"]
-
-
-def _many(database: Database) -> Callable[[Sequence[int]], list[bytes]]:
-    """Return the function that reads several records of *database*."""
-    if isinstance(database, HasMany):
-        return database.get_many
-    return lambda ids: [database.get(one_id) for one_id in ids]
 
 
 class Store:
@@ -36,9 +29,8 @@ class Store:
             data.join(metadata)  # type: ignore[attr-defined]
         self.chunk_ids: IdSource = id_source(data, is_transactional=self.is_transactional)
         self.entry_ids: IdSource = id_source(metadata, is_transactional=self.is_transactional)
-        self.get_entries = _many(metadata)
-        self.get_chunks = _many(data)
-        self._has_many = isinstance(data, HasMany) and isinstance(metadata, HasMany)
+        is_key_value = isinstance(self.entry_ids, Counter)
+        self._set_many = metadata.set_many if is_key_value and isinstance(metadata, HasMany) else None
 
     @classmethod
     def of_snapshots(cls, data: DatabaseSnapshot, metadata: DatabaseSnapshot) -> Store:
@@ -77,8 +69,8 @@ class Store:
             return
         entries = self.entry_ids.extra() + entries
         chunks = self.chunk_ids.extra() + chunks
-        if not (chunks or freed_entries or freed_chunks) and self._has_many:
-            self.entry_ids.write(entries)  # one call is one commit
+        if not (chunks or freed_entries or freed_chunks) and self._set_many is not None:
+            self._set_many(entries)  # one call is one commit
         else:
             with self.transaction():
                 self._write_in_order(entries, chunks, freed_entries, freed_chunks)
@@ -100,10 +92,6 @@ class Store:
             self._delete(self.data, freed_chunks)
 
     def _delete(self, database: Database, ids: list[int]) -> None:
-        with suppress(LookupError):
-            if self._has_many:
-                database.delete_many(ids)  # type: ignore[attr-defined]
-                return
         for one_id in ids:
             with suppress(LookupError):  # a damaged tree may name records that aren't there
                 database.delete(one_id)

@@ -249,4 +249,3 @@ def _pieces(state: State, file: File) -> Iterator[bytes]:
         yield state.read(chunks.read, state, file)
     else:
         yield from chunks.iterate(state, file)
-

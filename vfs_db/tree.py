@@ -6,7 +6,6 @@ its entries is known here and in `state` only.
 
 from __future__ import annotations
 
-import errno
 import warnings
 from typing import Final
 
@@ -14,12 +13,14 @@ from vfs_db.change import Change, Names
 from vfs_db.commit import Commits
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import DamagedEntry
+from vfs_db.id_list import NO_IDS, IdList
 from vfs_db.metadata import FileType, Metadata
 from vfs_db.state import State, damaged
 
 __all__ = ["add", "children", "find", "is_empty", "is_inside", "place", "remove", "save"]
 
-_MODES: Final = {FileType.file: 0o644, FileType.directory: 0o755, FileType.symlink: 0o777}
+_MODES: Final = (0o644, 0o755, 0o777)
+"""Permission bits of a new entry, by file type."""
 
 
 def find(state: State, directory: Directory, name: str) -> FSEntry | None:
@@ -38,7 +39,9 @@ def find(state: State, directory: Directory, name: str) -> FSEntry | None:
     if found is not None:
         return state.entry(found)
     if names.damage:
-        raise damaged(directory.metadata.id, f"no readable entry is called {name!r}, and not all can be read: {names.damage}")
+        raise damaged(
+            directory.metadata.id, f"no readable entry is called {name!r}, and not all can be read: {names.damage}"
+        )
     return None
 
 
@@ -84,22 +87,22 @@ def _present(change: Change, directory: Directory) -> Directory:
 
 def add(
     state: Commits, change: Change, directory: Directory, name: str, kind: FileType, now: int, *, mode: int | None = None,
-    target: str = "", like: Metadata | None = None,
+    target: str = "", like: Metadata | None = None, size: int = 0, chunk_ids: IdList = NO_IDS,
 ) -> FSEntry:  # fmt: skip
     """Make a new entry called *name* in *directory*; owner, group and mode as in *like*, where that is given."""
     entry_id = state.store.entry_ids.allocate()
     if mode is None:
         mode = _MODES[kind] if like is None else like.mode
     if like is None:
-        metadata = Metadata(entry_id, name, kind, 0, now, now, now, mode)
+        metadata = Metadata(entry_id, name, kind, size, now, now, now, mode)
     else:
         metadata = Metadata(
-            entry_id, name, kind, 0, now, like.modified_at, like.accessed_at, mode, like.owner, like.group
+            entry_id, name, kind, size, now, like.modified_at, like.accessed_at, mode, like.owner, like.group
         )  # fmt: skip
     directory_id = directory.metadata.id
     entry: FSEntry
     if kind is FileType.file:
-        entry = File(metadata, directory_id, finder=state)
+        entry = File(metadata, directory_id, chunk_ids, finder=state)
     elif kind is FileType.directory:
         entry = Directory(metadata, directory_id, finder=state)
     else:

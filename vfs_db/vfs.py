@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Self, TypeVar
 
 import attrs
 
-from vfs_db import chunks, copying, maintenance, moving
 from vfs_db import check as checking
+from vfs_db import chunks, copying, maintenance, moving
 from vfs_db import repair as mending
 from vfs_db.attributes import times_of
 from vfs_db.change import Change
@@ -22,6 +22,7 @@ from vfs_db.commit import Commits
 from vfs_db.database import Database, HasSnapshot
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
+from vfs_db.id_list import NO_IDS
 from vfs_db.metadata import FileType
 from vfs_db.path import PathLike, as_text, parts
 from vfs_db.reading import ReadableFS
@@ -189,11 +190,18 @@ class DatabaseVFS(ReadableFS):
 
     def _file_write(self, path: str, data: chunks.Buffer) -> File:
         state = self._state
+        directory, name, entry = locate(state, path, follow=True)
         change = Change()
         now = int(time.time())
-        file = self._file_for_writing(change, path, now)
-        written = chunks.write(state, change, file, data, now)
-        change.entries[file.metadata.id] = written
+        if entry is None:
+            size, ids = chunks.place(state, change, NO_IDS, data, path)
+            entry = add(state, change, directory, name, FileType.file, now, size=size, chunk_ids=ids)
+            self._added(change, entry)
+            assert type(entry) is File
+            return entry
+        if type(entry) is not File:
+            raise os_error(errno.EISDIR, path)
+        change.entries[entry.metadata.id] = written = chunks.write(state, change, entry, data, now)
         state.apply(change)
         return written
 
@@ -227,7 +235,12 @@ class DatabaseVFS(ReadableFS):
         return entry
 
     def write_text(
-        self, path: PathLike, text: str, encoding: str | None = None, errors: str | None = None, newline: str | None = None
+        self,
+        path: PathLike,
+        text: str,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
     ) -> File:
         """Make *text* (UTF-8 unless told) the whole content of the file at *path*, as `pathlib.Path.write_text`."""
         raw = io.BytesIO()
@@ -272,7 +285,7 @@ class DatabaseVFS(ReadableFS):
 
     # Attributes
 
-    def _saved(self, change: Change, entry: FSEntry, **fields: Any) -> FSEntry:
+    def _saved(self, change: Change, entry: FSEntry, **fields: Any) -> FSEntry:  # noqa: ANN401 - as the standard library's interface has it
         saved = save(self._state, change, entry, attrs.evolve(entry.metadata, **fields))
         self._state.apply(change)
         return saved
@@ -337,7 +350,7 @@ class DatabaseVFS(ReadableFS):
     # Moving and copying
 
     def rename(self, old_path: PathLike, new_path: PathLike) -> FSEntry:
-        """Give an entry another name, in whatever directory, as rename(2); returns it.
+        """Give an entry another name, in whatever directory, by the rules of POSIX; returns it.
 
         A file or link that is there is replaced, an empty directory by a directory. Raises FileNotFoundError,
         IsADirectoryError, NotADirectoryError, OSError (ENOTEMPTY; EINVAL: into itself), PermissionError (`/`).
@@ -479,7 +492,7 @@ class DatabaseVFS(ReadableFS):
         """The same as `close`, under the reference's name: what was written stays."""
         self.close()
 
-    def __enter__(self) -> DatabaseVFS:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

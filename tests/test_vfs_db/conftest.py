@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import ourdb
 import pytest
 
+import ourdb
 import vfs_db
 from vfs_db import DatabaseVFS, MemoryDatabase
 

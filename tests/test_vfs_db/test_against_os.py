@@ -40,7 +40,9 @@ targets = st.one_of(
     st.builds(lambda path: "/" + path, paths),
     st.sampled_from(["x", "y/z", "./y", "z"]),
 )
-contents = st.one_of(st.binary(max_size=20), st.sampled_from([CHUNK_SIZE, CHUNK_SIZE + 1, 3]).map(lambda size: b"c" * size))
+contents = st.one_of(
+    st.binary(max_size=20), st.sampled_from([CHUNK_SIZE, CHUNK_SIZE + 1, 3]).map(lambda size: b"c" * size)
+)
 offsets = st.sampled_from([0, 1, 10, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 5, 2 * CHUNK_SIZE])
 
 operations = st.one_of(
@@ -314,7 +316,6 @@ def tree_in_ours(fs: DatabaseVFS) -> dict[str, Any]:
     return found
 
 
-
 def run(fs: DatabaseVFS, folder: str, steps: list[tuple[Any, ...]]) -> None:
     disk, ours = OnDisk(folder), OnOurs(fs)
     for name, *arguments in steps:
@@ -342,9 +343,7 @@ def in_ourdb(folder: str) -> DatabaseVFS:
 
 
 def in_incremental_ourdb(folder: str) -> DatabaseVFS:
-    return vfs_db.new(
-        ourdb.new(path=os.path.join(folder, "data")), ourdb.new(path=os.path.join(folder, "metadata"))
-    )
+    return vfs_db.new(ourdb.new(path=os.path.join(folder, "data")), ourdb.new(path=os.path.join(folder, "metadata")))
 
 
 MAKERS = {"memory": in_memory, "ourdb": in_ourdb, "incremental": in_incremental_ourdb}

@@ -52,7 +52,11 @@ def test_new_entries_have_the_reference_s_defaults(fs: DatabaseVFS) -> None:
     file, directory, link = fs.file_create("f"), fs.dir_create("d"), fs.link_create("f", "l")
     after = int(time.time())
     assert (type(file), type(directory), type(link)) == (File, Directory, Symlink)
-    for entry, kind, mode in ((file, FileType.file, 0o644), (directory, FileType.directory, 0o755), (link, FileType.symlink, 0o777)):
+    for entry, kind, mode in (
+        (file, FileType.file, 0o644),
+        (directory, FileType.directory, 0o755),
+        (link, FileType.symlink, 0o777),
+    ):
         metadata = entry.get_metadata()
         assert (metadata.file_type, metadata.mode, metadata.owner, metadata.group) == (kind, mode, "user", "user")
         assert before <= metadata.created_at == metadata.modified_at == metadata.accessed_at <= after
@@ -483,9 +487,7 @@ def test_print_draws_the_tree_as_the_reference_does(fs: DatabaseVFS, capsys: pyt
     fs.file_create("docs/empty.txt")
     fs.link_create("/docs/a.txt", "docs/link2")
     fs.print()
-    assert capsys.readouterr().out == (
-        "📁 /\n  📁 docs/\n    📁 sub/\n    📄 empty.txt\n    🔗 link2 -> /docs/a.txt\n"
-    )
+    assert capsys.readouterr().out == ("📁 /\n  📁 docs/\n    📁 sub/\n    📄 empty.txt\n    🔗 link2 -> /docs/a.txt\n")
     out = io.StringIO()
     fs.print(out)
     assert out.getvalue().startswith("📁 /\n")

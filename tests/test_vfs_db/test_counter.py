@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-import ourdb
 import pytest
 
+import ourdb
 import vfs_db
 from vfs_db import MemoryDatabase, codec
 from vfs_db.counter import (
@@ -177,7 +177,7 @@ def test_incremental_ids_of_a_rolled_back_file_stay_in_step(tmp_path: Path) -> N
 def rows(title: str) -> list[tuple[str, str]]:
     """Return (field, type) of the table under *title* in the docs."""
     section = DOCS.read_text("utf-8").split(f"## {title}\n")[1].split("\n## ")[0]
-    return [(one[0], one[1]) for one in re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|", section, re.M)][1:]
+    return [(one[0], one[1]) for one in re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|", section, re.MULTILINE)][1:]
 
 
 def test_docs_have_the_fields_of_record_0() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def test_error_is_that_of_os_and_changes_nothing(fs: DatabaseVFS, code: int, pat
     fill(fs)
     before = state(fs)
     for attempt in (_alone, _within_a_transaction):
-        with pytest.raises(OSError) as caught:  # noqa: PT011 - the errno is compared
+        with pytest.raises(OSError) as caught:
             attempt(fs, call)
         assert errno.errorcode[caught.value.errno or 0] == errno.errorcode[code]
         assert caught.value.filename == path
@@ -203,11 +203,11 @@ def test_file_of_too_many_chunks_is_refused() -> None:
 
 
 @pytest.fixture
-def damaged(tmp_path: Path) -> Iterator[tuple[DatabaseVFS, MemoryDatabase, MemoryDatabase]]:
+def damaged(tmp_path: Path) -> tuple[DatabaseVFS, MemoryDatabase, MemoryDatabase]:
     data, metadata = MemoryDatabase(), MemoryDatabase()
     fs = vfs_db.new(data, metadata)
     fill(fs)
-    yield vfs_db.new(data, metadata), data, metadata
+    return vfs_db.new(data, metadata), data, metadata
 
 
 @pytest.mark.parametrize("record", [None, b"", b"\x01\x00garbage", b"\x09\x00" + bytes(80)])
@@ -342,7 +342,7 @@ def test_folder_that_is_none_or_can_not_be_read(tmp_path: Path) -> None:
         vfs_db.open(tmp_path / "missing", read_only=True)
     assert not (tmp_path / "missing").exists()
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OSError):  # noqa: PT011 - which one is the system's choice
+    with pytest.raises(OSError):
         vfs_db.open(tmp_path / "file")
     (tmp_path / "odd" / "data").mkdir(parents=True)
     (tmp_path / "odd" / "data" / "0.db").write_bytes(b"\0no database")
@@ -367,7 +367,7 @@ def test_read_only_writes_nothing(tmp_path: Path) -> None:
         assert fs.file_read("link") == b"f"
         for call in (
             lambda: fs.file_write("f", b"x"), lambda: fs.delete("f"), lambda: fs.rename("f", "g"), lambda: fs.touch("f"),
-            lambda: fs.open("f", "w"), lambda: fs.makedirs("x"), lambda: fs.copy("f", "g"), lambda: fs.repair(),
+            lambda: fs.open("f", "w"), lambda: fs.makedirs("x"), lambda: fs.copy("f", "g"), fs.repair,
         ):  # fmt: skip
             with pytest.raises(OSError, match="read_only=True") as caught:
                 call()

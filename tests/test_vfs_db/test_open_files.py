@@ -38,7 +38,11 @@ def test_kinds_of_files(fs: DatabaseVFS) -> None:
         with fs.open("f", mode) as file:
             assert type(file) is kind
             assert file.name == "f"
-            assert (file.readable(), file.writable(), file.seekable()) == ("r" in mode or "+" in mode, mode[0] != "r" or "+" in mode, True)
+            assert (file.readable(), file.writable(), file.seekable()) == (
+                "r" in mode or "+" in mode,
+                mode[0] != "r" or "+" in mode,
+                True,
+            )
     with fs.open("f", "rb", buffering=0) as raw:
         assert isinstance(raw, io.RawIOBase)
         assert raw.mode == "rb"
@@ -68,7 +72,7 @@ def test_modes_that_open_refuses(fs: DatabaseVFS, tmp_path: Path, mode: str, opt
     fs.file_write("f", b"x")
     (tmp_path / "f").write_bytes(b"x")
     with pytest.raises(ValueError, match="."):
-        open(tmp_path / "f", mode, **options)
+        open(tmp_path / "f", mode, **options)  # noqa: SIM115 - the handle is what is tested
     with pytest.raises(ValueError, match="."):
         fs.open("f", mode, **options)
     assert fs.file_read("f") == b"x"

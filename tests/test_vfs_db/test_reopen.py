@@ -55,9 +55,7 @@ while True:
 def apply(state: dict[str, Any], words: list[str]) -> None:
     """Do to *state* what a child said it had done."""
     what, *arguments = words
-    if what == "write":
-        state[arguments[0]] = (int(arguments[1]), int(arguments[2]))
-    elif what == "append":
+    if what in {"write", "append"}:
         state[arguments[0]] = (int(arguments[1]), int(arguments[2]))
     elif what == "delete":
         del state[arguments[0]]
@@ -70,7 +68,10 @@ def apply(state: dict[str, Any], words: list[str]) -> None:
 def killed_child(folder: Path, seed: int, after: int) -> list[list[str]]:
     """Run a child that changes things, kill it after *after* acknowledged operations, and return those."""
     with subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(folder), str(seed)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", CHILD, str(folder), str(seed)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
@@ -125,11 +126,11 @@ def test_data_and_metadata_survive_close_and_reopen(tmp_path: Path, is_increment
         fs.link_create("/a", "l")
         fs.chmod("a/b/f", 0o640)
         fs.chown("a/b/f", "me", "us")
-        before = {path: entry for path, entry in fs.find("/")}
+        before = dict(fs.find("/"))
         assert (fs.data_dir, fs.metadata_dir) == (str(tmp_path / "data"), str(tmp_path / "metadata"))
     for _ in range(2):
         with opened() as fs:
-            assert {path: entry for path, entry in fs.find("/")} == before
+            assert dict(fs.find("/")) == before
             assert fs.file_read("l/b/f") == b"x" * 200_000
             assert list(fs.check()) == []
 
@@ -270,7 +271,9 @@ def test_compacting_takes_dead_space_back(on_disk: DatabaseVFS) -> None:
         fs.file_write("f", bytes([number]) * 100_000)
     size = os.path.getsize(os.path.join(fs.data_dir, "0.db"))
     fs.compact(keep_history=False)
-    assert sum(os.path.getsize(entry.path) for entry in os.scandir(fs.data_dir) if entry.name.endswith(".db")) < size / 10
+    assert (
+        sum(os.path.getsize(entry.path) for entry in os.scandir(fs.data_dir) if entry.name.endswith(".db")) < size / 10
+    )
     assert fs.file_read("f") == bytes([19]) * 100_000
     fs.file_write("g", b"goes on")
     assert fs.file_read("g") == b"goes on"

@@ -30,7 +30,7 @@ def together(*works: Callable[[], object]) -> None:
     def guarded(work: Callable[[], object]) -> None:
         try:
             work()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the caller reports it
             failures.append(error)
 
     threads = [threading.Thread(target=guarded, args=(work,)) for work in works]

@@ -25,7 +25,7 @@ def in_thread(function: Callable[[], Any]) -> Any:
     def work() -> None:
         try:
             results.append(function())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the caller reports it
             results.append(error)
 
     thread = threading.Thread(target=work)
@@ -60,7 +60,7 @@ def test_rollback_undoes_everything(fs: DatabaseVFS) -> None:
     fs.makedirs("d/e")
     fs.file_write("d/f", b"x" * (2 * CHUNK_SIZE))
     fs.chmod("d/f", 0o600)
-    before = {path: entry for path, entry in fs.find("/")}
+    before = dict(fs.find("/"))
     with pytest.raises(Undo), fs.transaction():
         fs.file_write("d/f", b"y" * (3 * CHUNK_SIZE))
         fs.truncate("d/f", 5)
@@ -70,7 +70,7 @@ def test_rollback_undoes_everything(fs: DatabaseVFS) -> None:
         fs.remove_tree("d")
         fs.makedirs("d/other")
         raise Undo
-    assert {path: entry for path, entry in fs.find("/")} == before
+    assert dict(fs.find("/")) == before
     assert fs.file_read("d/f") == b"x" * (2 * CHUNK_SIZE)
     fs.file_write("afterwards", b"works")
 

@@ -276,8 +276,7 @@ def test_big_file_is_streamed(tmp_path: Path) -> None:
     source = tmp_path / "host"
     source.mkdir()
     with open(source / "big", "wb") as file:
-        for number in range(64):
-            file.write(bytes([number]) * (1 << 20))
+        file.writelines(bytes([number]) * (1 << 20) for number in range(64))
     with vfs_db.open(tmp_path / "vfs") as fs:
         tracemalloc.start()
         fs.import_tree(source, "/")
