@@ -238,7 +238,7 @@ class State:
             if all(known):
                 return known  # type: ignore[return-value]
         found = []
-        missing = [one_id for one_id in ids if one_id not in self._entries.young]
+        missing = [one_id for one_id in ids if self._entries.get(one_id) is None]
         if len(missing) > 1 and self.mine() is None:
             self._load_many(missing)
         for one_id in ids:
