@@ -88,9 +88,13 @@ def _unshare(state: Commits, file_id: int) -> None:
     """Give a file chunks of its own."""
     file = state.entry(file_id)
     assert type(file) is File
+    try:
+        data = chunks.read(state, file)
+    except OSError:
+        return  # with a chunk that is lost, or a wrong size, it stays as it is
     change = Change()
     bare = File(file.metadata, file.parent_id, IdList(), finder=state)
-    change.entries[file_id] = chunks.write(state, change, bare, chunks.read(state, file), file.metadata.modified_at)
+    change.entries[file_id] = chunks.write(state, change, bare, data, file.metadata.modified_at)
     state.apply(change)
 
 

@@ -391,7 +391,7 @@ class DatabaseVFS(ReadableFS):
         with self.transaction():
             target = self._makedirs(as_text(path), 0o755, True)
             import_tree(self._state, os.fspath(host_dir), target, progress, follow_symlinks=follow_symlinks)
-        return target
+        return self._state.entry(target.metadata.id)  # type: ignore[return-value]
 
     def export_tree(
         self, path: PathLike, host_dir: PathLike, progress: Callable[[str, int], object] | None = None
