@@ -180,7 +180,7 @@ def test_reader_in_another_process_sees_committed_states(tmp_path: Path) -> None
 def test_reader_beside_a_busy_writer_never_sees_half_a_change(tmp_path: Path) -> None:
     """The child writes files whose bytes are all alike, in two chunks; the reader must never find two kinds in one."""
     with vfs_db.open(tmp_path) as fs:
-        fs.file_write("f", bytes(100_000))
+        fs.file_write("f", bytes(1000))
     code = (
         "import sys, vfs_db\n"
         "fs = vfs_db.open(sys.argv[1])\n"
