@@ -46,8 +46,8 @@ def make(kind: str, folder: Path) -> DatabaseVFS:
         return vfs_db.new(ThreeMethods(), ThreeMethods())
     is_incremental = kind.endswith("incremental")
     return vfs_db.new(
-        ourdb.new(path=str(folder / "data"), incremental_mode=is_incremental),
-        ourdb.new(path=str(folder / "metadata"), incremental_mode=is_incremental),
+        ourdb.new(path=str(folder / "data"), incremental_mode=is_incremental, synchronous="off"),
+        ourdb.new(path=str(folder / "metadata"), incremental_mode=is_incremental, synchronous="off"),
     )
 
 
