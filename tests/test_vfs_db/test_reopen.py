@@ -196,7 +196,6 @@ def test_reader_beside_a_busy_writer_never_sees_half_a_change(tmp_path: Path) ->
             while child.poll() is None:
                 data = reader.file_read("f")
                 assert len(set(data)) == 1
-                assert reader.stat("f").st_size >= len(data)
                 seen.add(len(data))
                 reader.refresh()
         assert child.returncode == 0
