@@ -21,9 +21,8 @@ _CHUNKS_AT_ONCE = 16
 
 def copy(state: Commits, src: str, dst: str) -> FSEntry:
     """Copy what is at *src* to the path *dst* and return the copy."""
-    (_, _, entry), (directory, name, there) = locate_both(state, src, dst)
-    if entry is None:
-        raise os_error(errno.ENOENT, src, dst)
+    (_, _, entry), (directory, name, there) = locate_both(state, src, dst, must_exist=True)
+    assert entry is not None
     if there is not None:
         _check_replaceable(entry, there, src, dst)
     if type(entry) is Directory and is_inside(state, directory, entry.metadata.id):

@@ -154,10 +154,17 @@ def locate(state: State, path: str, *, follow: bool, second_try: bool = False) -
     return walk.last(current, name, follow=follow)
 
 
-def locate_both(state: State, path: str, path2: str) -> tuple[Place, Place]:
-    """Return the places of the two paths of one operation, links at their ends not followed; errors name both."""
+def locate_both(state: State, path: str, path2: str, *, must_exist: bool = False) -> tuple[Place, Place]:
+    """Return the places of the two paths of one operation, links at their ends not followed; errors name both.
+
+    With *must_exist*, what is wrong with the first is said before the second is looked at: a copy opens its
+    source first, where rename(2) walks to both folders and only then looks for the names.
+    """
     try:
-        return locate(state, path, follow=False), locate(state, path2, follow=False)
+        first = locate(state, path, follow=False)
+        if must_exist and first[2] is None:
+            raise os_error(errno.ENOENT, path)
+        return first, locate(state, path2, follow=False)
     except OSError as error:
         error.filename, error.filename2 = path, path2
         raise
