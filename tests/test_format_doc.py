@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ourdb import identity, joining, journal, record
+from vfs_db import codec_v2, page
 
 _DOC = (Path(__file__).parent.parent / "docs" / "format.md").read_text(encoding="utf-8")
 
@@ -20,6 +21,8 @@ STRUCTS = {
     "commit": journal.PREFIX.format.replace("QQQ", "Q16s"),
     "operation": journal.OPERATION.format,
     "pointer": joining._FIXED.format,
+    "entry version 2": codec_v2._HEAD.format,
+    "page": page._HEAD.format,
 }
 
 

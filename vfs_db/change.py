@@ -6,7 +6,10 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from vfs_db.entries import File, FSEntry
+from vfs_db.chunk_tree import ChunkIds
+from vfs_db.entries import Directory, File, FSEntry
+from vfs_db.name_tree import Children, page_ids
+from vfs_db.page import Page
 
 __all__ = ["Change", "Names", "OpenTransaction"]
 
@@ -27,7 +30,7 @@ class Names(dict[str, int]):
 class Change:
     """All that one operation does, before any of it is done.
 
-    entries are in the order in which they must reach a database without transactions. A name whose id is 0 is gone.
+    entries, and the pages of long lists among them, are in the order in which they must reach a database without transactions. A name whose id is 0 is gone.
     moves_paths: a path may lead elsewhere now, or nowhere (a directory or link was renamed or removed).
     """
 
@@ -43,7 +46,7 @@ class Change:
     )
 
     def __init__(self) -> None:
-        self.entries: dict[int, FSEntry] = {}
+        self.entries: dict[int, FSEntry | Page] = {}
         self.names: dict[int, dict[str, int]] = {}
         self.created: list[int] = []
         self.chunks: list[tuple[int, bytes]] = []
@@ -63,8 +66,12 @@ class Change:
         self.freed_entries.append(entry_id)
         if type(entry) is File:
             self.freed_chunks += entry.chunk_ids
+            if isinstance(entry.chunk_ids, ChunkIds):
+                self.freed_entries += entry.chunk_ids.page_ids()
         else:
             self.moves_paths = True
+        if type(entry) is Directory and isinstance(entry.children, Children):
+            self.freed_entries += page_ids(entry.children)
 
 
 class OpenTransaction(Change):

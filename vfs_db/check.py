@@ -10,14 +10,18 @@ in use is one that the counters would give out.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from itertools import chain
 
 import attrs
 
+from vfs_db.chunk_tree import ChunkIds
 from vfs_db.commit import Commits
 from vfs_db.counter import COUNTER_ID, Counter
 from vfs_db.database import Database
 from vfs_db.entries import Directory, File, FSEntry
+from vfs_db.id_list import IdList
+from vfs_db.name_tree import Children, page_ids, scan
 from vfs_db.path import NAME_SIZE_MAX, join
 
 __all__ = ["Problem", "Survey", "check"]
@@ -50,6 +54,10 @@ class Survey:
         self.resize: dict[int, int] = {}
         """File id -> the size that its readable chunks have."""
         self.shared: list[int] = []
+        self.pages: dict[int, list[int]] = {}
+        """Entry id -> the pages of its list, as far as they can be read."""
+        self.is_partial = False
+        """An entry of a newer format, or a file's damaged list: what it refers to is not known, so nothing is an orphan."""
         self.orphans: list[int] = []
         self.orphan_chunks: list[int] = []
         self.is_counter_low = False
@@ -87,10 +95,16 @@ class Survey:
         path = self.paths[directory.metadata.id]
         names: set[str] = set()
         keep: list[int] = []
-        for child_id in directory.children:
+        is_wrong = yield from self._page_problems(directory, directory.children)
+        for name, child_id in self._items(directory.children):
             try:
                 child = self._read(child_id)
             except OSError as error:
+                if error.errno == errno.ENOTSUP:
+                    self.is_partial = True
+                    keep.append(child_id)
+                    yield Problem("unsupported", path, child_id, str(error.strerror))
+                    continue
                 if error.errno != errno.EIO:
                     raise
                 yield Problem("unreadable", path, child_id, f"listed in {path}, but {error.strerror}")
@@ -100,11 +114,43 @@ class Survey:
                 yield Problem("stale", path, child_id, problem)
                 continue
             keep.append(child_id)
+            if name is not None and name != child.metadata.name.encode("utf-8", "surrogateescape"):
+                is_wrong = True
+                yield Problem("page", path, child_id, f"{child.metadata.name!r} is called {name!r:.300} in its page")
             yield from self._name(child, path, names)
             self._note(child, join(path, self.rename.get(child_id, child.metadata.name)))
             found.append(child)
-        if len(keep) != len(directory.children):
+        if len(keep) != len(directory.children) or is_wrong:
             self.keep[directory.metadata.id] = keep
+
+    def _items(self, children: IdList) -> Iterator[tuple[bytes | None, int]]:
+        """Yield (name in the page, id) of all children, as far as the pages can be read; without pages no name."""
+        if not isinstance(children, Children):
+            yield from ((None, child_id) for child_id in children)
+            return
+        try:
+            yield from scan(children)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+
+    def _page_problems(self, entry: Directory | File, ids: IdList) -> Generator[Problem, None, bool]:
+        """Yield what is wrong with the pages of a long list, and return whether something is."""
+        if not isinstance(ids, (Children, ChunkIds)):
+            return False
+        entry_id, path = entry.metadata.id, self.paths[entry.metadata.id]
+        pages = self.pages.setdefault(entry_id, [])
+        try:
+            pages.extend(page_ids(ids) if isinstance(ids, Children) else ids.page_ids())
+            count = sum(1 for _ in ids)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            yield Problem("page", path, entry_id, f"its list can't be read to its end: {error.strerror}")
+            return True
+        if count != len(ids):
+            yield Problem("page", path, entry_id, f"says {len(ids)}, its pages list {count}")
+        return count != len(ids)
 
     def _misplaced(self, directory: Directory, child: FSEntry) -> str:
         if child.metadata.id in self.entries:
@@ -132,6 +178,9 @@ class Survey:
         file_id, path = file.metadata.id, self.paths[file.metadata.id]
         total = 0
         is_whole = True
+        if (yield from self._page_problems(file, file.chunk_ids)):
+            self.is_partial = True  # its other chunks are not known, and must not be freed
+            return
         for chunk_id in file.chunk_ids:
             if chunk_id in self.chunk_owner:
                 other = self.paths[self.chunk_owner[chunk_id]]
@@ -151,8 +200,13 @@ class Survey:
 
     def _unreached(self) -> Iterator[Problem]:
         store = self.state.store
-        for entry_id in _ids(store.metadata):
-            if entry_id not in self.entries and entry_id != COUNTER_ID:
+        if self.is_partial:
+            return
+        known = {one for pages in self.pages.values() for one in pages}
+        unreached = [one for one in _ids(store.metadata) if one not in self.entries and one not in known and one]
+        orphan_pages = {page for one in unreached for page in self.pages_of(one)}
+        for entry_id in unreached:
+            if entry_id not in orphan_pages:
                 self.orphans.append(entry_id)
                 yield Problem("orphan", "", entry_id, "no directory that can be reached lists it")
         adopted = {chunk for orphan in self.orphans for chunk in self._chunks_of(orphan)}
@@ -160,6 +214,18 @@ class Survey:
             if chunk_id not in self.chunk_owner and chunk_id != COUNTER_ID and chunk_id not in adopted:
                 self.orphan_chunks.append(chunk_id)
                 yield Problem("orphan", "", 0, f"chunk {chunk_id} belongs to no file")
+
+    def pages_of(self, entry_id: int) -> list[int]:
+        """Return the pages of an entry's list, none if they can't be read."""
+        try:
+            entry = self._read(entry_id)
+            if type(entry) is File and isinstance(entry.chunk_ids, ChunkIds):
+                return list(entry.chunk_ids.page_ids())
+            if type(entry) is Directory and isinstance(entry.children, Children):
+                return list(page_ids(entry.children))
+        except OSError:
+            pass
+        return []
 
     def _chunks_of(self, entry_id: int) -> Iterable[int]:
         try:
@@ -171,7 +237,7 @@ class Survey:
     def _counters(self) -> Iterator[Problem]:
         store = self.state.store
         for source, used, name in (
-            (store.entry_ids, self.entries, "entry"), (store.chunk_ids, self.chunk_owner, "chunk")
+            (store.entry_ids, [*self.entries, *chain.from_iterable(self.pages.values())], "entry"), (store.chunk_ids, self.chunk_owner, "chunk")
         ):  # fmt: skip
             if isinstance(source, Counter) and used and max(used) >= source.next_id:
                 self.is_counter_low = True

@@ -11,17 +11,21 @@ from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from vfs_db.change import Change
+from vfs_db.chunk_tree import ChunkIds, ChunkPages, appended, build, cut
 from vfs_db.commit import Commits
 from vfs_db.entries import File
 from vfs_db.errors import os_error
-from vfs_db.id_list import IdList
+from vfs_db.id_list import IdList, id_list
 from vfs_db.state import State
 
 __all__ = ["CHUNK_SIZE", "Buffer", "read", "read_range", "resize", "write", "write_range"]
 
 CHUNK_SIZE: Final = 65535
 CHUNKS_MAX: Final = 16000
-"""Chunks that a version 1 entry holds whatever its name, owner and group."""
+"""Chunks that a version 1 entry holds whatever its name, owner and group; more are listed in pages."""
+LISTED_SIZE_MAX: Final = CHUNKS_MAX * CHUNK_SIZE
+_LISTED_AGAIN: Final = 8000
+"""Chunks in pages; as few as this, and the file is version 1 again."""
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -94,20 +98,20 @@ def _wrong_size(state: State, file: File, found: int) -> OSError:
     return OSError(errno.EIO, f"{os.strerror(errno.EIO)}: {why}", state.path_of(metadata.id))
 
 
-def place(state: Commits, change: Change, old: IdList, data: Buffer, path: str) -> tuple[int, IdList]:
+def place(state: Commits, change: Change, old: IdList, data: Buffer, path: str, file_id: int = 0) -> tuple[int, IdList]:
     """Put *data* into chunks, those of *old* as far as they go, and return its size and the chunks' ids.
 
-    *path* is what an error (EFBIG) is about.
+    *path* is what an error (EFBIG) is about: without *file_id* for more chunks than an entry holds by itself.
     """
     if type(data) is bytes and 0 < len(data) <= CHUNK_SIZE:
-        ids = _resized(state, change, old, 1)
+        ids = _resized(state, change, old, 1, file_id)
         change.chunks.append((ids[0], data))
         return len(data), ids
     view = memoryview(data).cast("B")
     count = _count(len(view))
-    if count > CHUNKS_MAX:
+    if count > CHUNKS_MAX and (not file_id or state.strict_v1):
         raise os_error(errno.EFBIG, path)
-    ids = _resized(state, change, old, count)
+    ids = _resized(state, change, old, count, file_id)
     change.chunks += [
         (chunk_id, bytes(view[at : at + CHUNK_SIZE]))
         for chunk_id, at in zip(ids, range(0, len(view), CHUNK_SIZE), strict=True)
@@ -119,13 +123,15 @@ def write(state: Commits, change: Change, file: File, data: Buffer, now: int) ->
     """Make *data* the whole content: the chunks keep their ids, as far as there are as many."""
     if type(data) is not bytes or len(data) > CHUNK_SIZE:
         _check_count(state, file, _count(memoryview(data).nbytes))
-    size, ids = place(state, change, file.chunk_ids, data, file.metadata.name)
+    size, ids = place(state, change, file.chunk_ids, data, file.metadata.name, file.metadata.id)
     return _changed(state, file, size, ids, now)
 
 
-def _resized(state: Commits, change: Change, ids: IdList, count: int) -> IdList:
+def _resized(state: Commits, change: Change, ids: IdList, count: int, file_id: int) -> IdList:
     """Return *count* ids: those of *ids*, with new ones added, or the last ones freed."""
     missing = count - len(ids)
+    if missing and (type(ids) is not IdList or count > CHUNKS_MAX):
+        return _resized_pages(state, change, ids, count, file_id)
     if missing < 0:
         change.freed_chunks += ids[count:]
         return ids[:count]
@@ -136,12 +142,37 @@ def _resized(state: Commits, change: Change, ids: IdList, count: int) -> IdList:
     return ids.added(new)
 
 
-def _check_count(state: State, file: File, count: int) -> None:
-    if count > CHUNKS_MAX:
+def _resized_pages(state: Commits, change: Change, ids: IdList, count: int, file_id: int) -> IdList:
+    """Do the same for a list that is, or will be, in pages."""
+    pages = ChunkPages(state, file_id, state.store.entry_ids.allocate)
+    if count < len(ids):
+        change.freed_chunks += ids[count:]
+    if isinstance(ids, ChunkIds) and count <= _LISTED_AGAIN:
+        change.freed_entries += ids.page_ids()
+        return ids[:count]
+    if isinstance(ids, ChunkIds) and count < len(ids):
+        made: IdList = cut(pages, ids, count)
+    else:
+        new = [state.store.chunk_ids.allocate() for _ in range(count - len(ids))]
+        change.created_chunks += new
+        more = id_list(new)
+        made = (
+            appended(pages, ids, more) if isinstance(ids, ChunkIds) else build(pages, IdList(ids.packed + more.packed))
+        )
+    change.entries.update(sorted(pages.changed.items(), key=lambda item: item[0] not in pages.made))
+    change.created += pages.made
+    change.freed_entries += pages.freed
+    return made
+
+
+def _check_count(state: Commits, file: File, count: int) -> None:
+    if count > CHUNKS_MAX and state.strict_v1:
         raise os_error(errno.EFBIG, state.path_of(file.metadata.id))
 
 
 def _changed(state: State, file: File, size: int, ids: IdList, now: int) -> File:
+    if isinstance(ids, ChunkIds):
+        ids = ids.bound(state)
     return File(file.metadata.modified(now, size), file.parent_id, ids, finder=state)
 
 
@@ -159,7 +190,7 @@ def write_range(state: Commits, change: Change, file: File, offset: int, data: B
         whole[offset:end] = view
         return write(state, change, file, whole, now)
     first = min(offset, file.metadata.size) // CHUNK_SIZE
-    ids = _resized(state, change, file.chunk_ids, _count(size))
+    ids = _resized(state, change, file.chunk_ids, _count(size), file.metadata.id)
     for index in range(first, _count(end)):
         start = index * CHUNK_SIZE
         length = min(CHUNK_SIZE, size - start)
@@ -199,7 +230,7 @@ def resize(state: Commits, change: Change, file: File, size: int, now: int) -> F
     if not _is_regular(state, file):
         return write(state, change, file, read(state, file)[:size], now)
     count = _count(size)
-    ids = _resized(state, change, file.chunk_ids, count)
+    ids = _resized(state, change, file.chunk_ids, count, file.metadata.id)
     left = size % CHUNK_SIZE
     if left and size < file.metadata.size:
         last = state.chunks([ids[count - 1]])[0]

@@ -1,4 +1,4 @@
-"""Entries as bytes: version 1, the format of the reference. No I/O.
+"""Entries as bytes: version 1, the format of the reference, here; version 2 in `codec_v2`. No I/O.
 
 All integers are little endian; a string is its length in bytes (u16) and its bytes (UTF-8, foreign bytes escaped).
 
@@ -32,11 +32,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
+from vfs_db.codec_v2 import HEAD_SIZE_V2, MalformedV2, UnknownFeature, decode_v2, encode_v2
 from vfs_db.entries import Directory, File, FSEntry, PathFinder, Symlink
 from vfs_db.id_list import IdList
 from vfs_db.metadata import FileType, Metadata
 
-__all__ = ["ENTRY_SIZE_MAX", "FIELDS", "VERSION", "CorruptEntry", "decode", "encode", "head_of"]
+__all__ = [
+    "ENTRY_SIZE_MAX", "FIELDS", "VERSION", "CorruptEntry", "UnsupportedEntry", "decode", "encode", "head_of",
+    "is_version_1",
+]  # fmt: skip
 
 VERSION: Final = 1
 ENTRY_SIZE_MAX: Final = 65535
@@ -75,6 +79,22 @@ class CorruptEntry(ValueError):
     """The bytes are no entry; the message says which field, and what was found."""
 
 
+class UnsupportedEntry(CorruptEntry):
+    """The entry is sound, but uses features that this program does not know; the message says which."""
+
+
+def is_version_1(entry: FSEntry) -> bool:
+    """Say whether version 1 has a field for all that *entry* holds."""
+    metadata = entry.metadata
+    if metadata.extension is not None or not (
+        type(metadata.modified_at) is int and type(metadata.accessed_at) is int and type(metadata.created_at) is int
+    ):
+        return False
+    if type(entry) is File:
+        return type(entry.chunk_ids) is IdList
+    return type(entry) is not Directory or type(entry.children) is IdList
+
+
 @lru_cache(maxsize=1024)
 def _string(text: str) -> bytes:
     raw = text.encode("utf-8", "surrogateescape")
@@ -82,9 +102,14 @@ def _string(text: str) -> bytes:
 
 
 def encode(entry: FSEntry) -> bytes:
-    """Return *entry* as bytes. Raises ValueError for a value that its field can't hold, naming both."""
+    """Return *entry* as bytes: version 1 where that has room for all of it, else version 2.
+
+    Raises ValueError for a value that its field can't hold, naming both.
+    """
     metadata = entry.metadata
     try:
+        if not is_version_1(entry):
+            return encode_v2(entry)
         name = metadata.name.encode("utf-8", "surrogateescape")
         group = _string(metadata.group)
         head = _HEAD.pack(VERSION, metadata.file_type, metadata.id, len(name))
@@ -99,12 +124,14 @@ def encode(entry: FSEntry) -> bytes:
             packed = entry.chunk_ids.packed if type(entry) is File else entry.children.packed  # type: ignore[union-attr]
             tail = _TAIL.pack(entry.parent_id, len(packed) // 4) + packed
     except (struct.error, UnicodeEncodeError) as error:
-        raise ValueError(f"entry {metadata.id} {metadata.name!r:.80} does not fit version 1: {error}") from error
+        raise ValueError(
+            f"entry {metadata.id} {metadata.name!r:.80} does not fit version {1 if is_version_1(entry) else 2}: {error}"
+        ) from error
     return b"".join((head, name, middle, _string(metadata.owner)[2:], group, tail))
 
 
 def head_of(data: bytes) -> tuple[int, str]:
-    """Return id and name of an encoded entry without decoding the rest. Raises CorruptEntry."""
+    """Return id and name of an encoded version 1 entry without decoding the rest. Raises CorruptEntry."""
     if len(data) < _HEAD.size:
         raise _fault(data)
     version, kind, entry_id, name_size = _HEAD.unpack_from(data)
@@ -116,6 +143,8 @@ def head_of(data: bytes) -> tuple[int, str]:
 
 def decode(data: bytes, finder: PathFinder | None = None) -> FSEntry:
     """Return the entry in *data*; *finder* is what will know its path. Raises CorruptEntry."""
+    if data[:1] == b"\2":
+        return _decode_v2(data, finder)
     try:
         version, kind, entry_id, size = _HEAD.unpack_from(data)
         at = 8 + size
@@ -146,6 +175,17 @@ def decode(data: bytes, finder: PathFinder | None = None) -> FSEntry:
     if kind == 1:
         return Directory(metadata, parent_id, IdList(data[at:end]), finder=finder)
     return Symlink(metadata, parent_id, data[at:end].decode("utf-8", "surrogateescape"), finder=finder)
+
+
+def _decode_v2(data: bytes, finder: PathFinder | None) -> FSEntry:
+    if len(data) < HEAD_SIZE_V2:
+        raise _fault(data)
+    try:
+        return decode_v2(data, finder)
+    except UnknownFeature as error:
+        raise UnsupportedEntry(str(error)) from None
+    except MalformedV2 as error:
+        raise CorruptEntry(str(error)) from None
 
 
 class _Cursor:

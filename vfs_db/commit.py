@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import weakref
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
 from typing import Final, Protocol
 
@@ -16,8 +17,10 @@ import attrs
 
 from vfs_db import codec
 from vfs_db.change import Change, Names, OpenTransaction
-from vfs_db.entries import Directory
+from vfs_db.entries import Directory, FSEntry
 from vfs_db.errors import database_error, os_error
+from vfs_db.id_list import IdList
+from vfs_db.page import IdPage, NamePage, Page, encode_page
 from vfs_db.state import State
 from vfs_db.store import Store
 
@@ -52,6 +55,8 @@ class Commits(State):
     def __init__(self, store: Store, *, timeout: float = 0.0) -> None:
         super().__init__(store)
         self.open_files: dict[int, weakref.WeakSet[OpenFile]] = {}
+        self.strict_v1 = False
+        """Everything stays version 1; what would not fit is refused."""
         self._wait = timeout or -1.0
         self._blocks: list[_Block] = []
 
@@ -74,7 +79,11 @@ class Commits(State):
         Raises OSError (EMLINK) when a directory lists more than one record holds.
         """
         for entry in change.entries.values():
-            if type(entry) is Directory and len(entry.children.packed) > _PACKED_SURE:
+            if (
+                type(entry) is Directory
+                and type(entry.children) is IdList
+                and len(entry.children.packed) > _PACKED_SURE
+            ):
                 self._check_size(entry)
         transaction = self.transaction
         if transaction is None:
@@ -113,7 +122,7 @@ class Commits(State):
         if not self.store.is_transactional:
             return
         entries = transaction.entries
-        self.store.entry_ids.write([(entry_id, codec.encode(entry)) for entry_id, entry in entries.items()])
+        self.store.entry_ids.write(_encoded(entries.items()))
         transaction.written.update(entries)
         transaction.written.update(transaction.names)
         transaction.entries = {}
@@ -124,7 +133,7 @@ class Commits(State):
 
     def _commit(self, change: Change) -> None:
         """Write and publish one operation's change."""
-        entries = [(entry_id, codec.encode(entry)) for entry_id, entry in change.entries.items()]
+        entries = _encoded(change.entries.items())
         with self.publishing:
             self.version += 1
             try:
@@ -142,7 +151,12 @@ class Commits(State):
         self.store.committed(change.freed_entries, change.freed_chunks)
         entries = self._entries
         for entry_id, entry in change.entries.items():
+            if isinstance(entry, (NamePage, IdPage)):
+                self._pages.put(entry_id, entry)
+                continue
             entries.put(entry_id, entry)
+            if type(entry) is Directory and type(entry.children) is not IdList:
+                self._names.pop(entry_id)  # they would grow without bound
         for entry_id in change.created:
             if entry_id in change.entries and type(change.entries[entry_id]) is Directory:
                 self._names.put(entry_id, Names())
@@ -151,6 +165,7 @@ class Commits(State):
         for entry_id in change.freed_entries:
             entries.pop(entry_id)
             self._names.pop(entry_id)
+            self._pages.pop(entry_id)
             for file in self.open_files.pop(entry_id, ()):
                 file.on_deleted()
         if change.moves_paths:
@@ -261,8 +276,8 @@ class Commits(State):
         if not self.store.is_transactional:
             # New entries can't be reached before an old directory lists them, so after a kill they are orphans at worst.
             created = set(transaction.created)
-            staged = sorted(staged, key=lambda item: item[0] not in created)  # type: ignore[assignment]
-        entries = [(entry_id, codec.encode(entry)) for entry_id, entry in staged]
+            staged = sorted(staged, key=lambda item: _rank(item, created))  # type: ignore[assignment]
+        entries = _encoded(staged)
         chunks = list(transaction.staged_chunks.items())
         freed = transaction.freed_entries, transaction.freed_chunks
         is_transactional = self.store.is_transactional
@@ -280,6 +295,7 @@ class Commits(State):
                 for entry_id in transaction.written:
                     self._entries.pop(entry_id)
                     self._names.pop(entry_id)
+                    self._pages.pop(entry_id)
                 self._publish(transaction)
             finally:
                 self.version += 1
@@ -289,6 +305,7 @@ class Commits(State):
         with self.publishing:
             self._entries.clear()
             self._names.clear()
+            self._pages.clear()
             self.prefixes = {}
 
     def refresh(self) -> None:
@@ -309,3 +326,18 @@ class Commits(State):
             finally:
                 self.databases.each("close")
                 self.forget()
+
+
+def _encoded(items: Iterable[tuple[int, FSEntry | Page]]) -> list[tuple[int, bytes]]:
+    return [
+        (one_id, encode_page(one) if isinstance(one, (NamePage, IdPage)) else codec.encode(one))
+        for one_id, one in items
+    ]
+
+
+def _rank(item: tuple[int, FSEntry | Page], created: set[int]) -> int:
+    """Return where an entry or page stands when they are written one by one: pages from the root down, as `name_tree` says."""
+    one_id, one = item
+    if one_id in created:
+        return 0
+    return 100 - one.level if isinstance(one, (NamePage, IdPage)) else 200

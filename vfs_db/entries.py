@@ -8,14 +8,16 @@ import attrs
 
 from vfs_db.id_list import NO_IDS, IdList, id_list
 from vfs_db.metadata import FileType, Metadata
+from vfs_db.page import Page
 
 __all__ = ["Directory", "FSEntry", "File", "PathFinder", "Symlink"]
 
 
 class PathFinder(Protocol):
-    """What knows the present path of an entry: the tree it was read from."""
+    """What knows the present path of an entry, and its pages: the tree it was read from."""
 
     def path_of(self, entry_id: int, /) -> str: ...
+    def page(self, page_id: int, owner_id: int, /) -> Page: ...
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ import enum
 
 import attrs
 
-__all__ = ["FileType", "Metadata"]
+__all__ = ["Extension", "FileType", "Metadata"]
 
 
 class FileType(enum.IntEnum):
@@ -18,8 +18,19 @@ class FileType(enum.IntEnum):
 
 
 @attrs.frozen
+class Extension:
+    """What only version 2 entries hold, and what is kept without being understood: feature bits, (tag, value) fields."""
+
+    compatible: int = 0
+    fields: tuple[tuple[int, bytes], ...] = ()
+
+
+@attrs.frozen
 class Metadata:
-    """The attributes of an entry. Times are whole seconds since 1970, UTC; *size* is bytes of content."""
+    """The attributes of an entry; *size* is bytes of content.
+
+    Times are whole seconds since 1970, UTC; where nanoseconds are kept, each is a `Moment`, an int with the rest as `.ns`.
+    """
 
     id: int
     name: str
@@ -31,12 +42,13 @@ class Metadata:
     mode: int = 0o644
     owner: str = "user"
     group: str = "user"
+    extension: Extension | None = None
 
     def named(self, name: str) -> Metadata:
         """Return a copy with another name."""
         return Metadata(
             self.id, name, self.file_type, self.size, self.created_at, self.modified_at, self.accessed_at,
-            self.mode, self.owner, self.group,
+            self.mode, self.owner, self.group, self.extension,
         )  # fmt: skip
 
     def modified(self, now: int, size: int) -> Metadata:
@@ -45,7 +57,7 @@ class Metadata:
             return self
         return Metadata(
             self.id, self.name, self.file_type, size, self.created_at, now, self.accessed_at,
-            self.mode, self.owner, self.group,
+            self.mode, self.owner, self.group, self.extension,
         )  # fmt: skip
 
     def is_dir(self) -> bool:

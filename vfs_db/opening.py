@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterable, Sized
 
 from vfs_db import codec
+from vfs_db.chunk_tree import ChunkIds
 from vfs_db.commit import Commits
 from vfs_db.counter import CorruptCounter, Counter
 from vfs_db.database import Database, HasSnapshot
 from vfs_db.entries import Directory, File
 from vfs_db.errors import database_error
 from vfs_db.metadata import FileType, Metadata
+from vfs_db.name_tree import Children, page_ids
 from vfs_db.path import PathLike
 from vfs_db.shared import SharedState
 from vfs_db.store import Store
@@ -35,12 +37,12 @@ def new(
     """
     if ns_times:
         raise ValueError("ns_times=True needs entries that hold nanoseconds; version 1 holds whole seconds")
-    del strict_v1  # version 1 is all that is written
     if db_data is db_metadata:
         raise ValueError("data and metadata need a database each: their ids would collide")
     store = Store(db_data, db_metadata)
     is_shared = store.is_read_only and isinstance(db_data, HasSnapshot) and isinstance(db_metadata, HasSnapshot)
     state = SharedState(store, timeout=timeout) if is_shared else Commits(store, timeout=timeout)
+    state.strict_v1 = strict_v1
     has_root = _has_root(db_metadata)
     if not state.store.is_read_only:
         _prepare_ids(state, has_root)
@@ -119,8 +121,12 @@ def _highest(state: Commits, database: Database) -> int:
             stack += entry.children
             if database is state.store.metadata:
                 highest = max(highest, *entry.children, 0)
+                if isinstance(entry.children, Children):
+                    highest = max(highest, *page_ids(entry.children))
         elif type(entry) is File and database is state.store.data:
             highest = max(highest, *entry.chunk_ids, 0)
+        elif type(entry) is File and isinstance(entry.chunk_ids, ChunkIds):
+            highest = max(highest, *entry.chunk_ids.page_ids())
     return highest
 
 

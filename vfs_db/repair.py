@@ -7,17 +7,19 @@ chunks; chunks that two files share are copied. A file with a lost chunk stays a
 from __future__ import annotations
 
 import time
+from itertools import chain
 from typing import Final
 
 from vfs_db import chunks
 from vfs_db.change import Change
 from vfs_db.check import Problem, Survey
+from vfs_db.chunk_tree import ChunkIds
 from vfs_db.commit import Commits
 from vfs_db.counter import Counter
-from vfs_db.entries import Directory, File, FSEntry, Symlink
+from vfs_db.entries import Directory, File, FSEntry
 from vfs_db.id_list import IdList, id_list
 from vfs_db.metadata import FileType
-from vfs_db.tree import add, find, save
+from vfs_db.tree import add, find, put_in, relist, save, with_place
 
 __all__ = ["repair"]
 
@@ -45,7 +47,10 @@ def _mend(state: Commits, survey: Survey, orphans: str) -> None:
     _raise_counters(state, survey)
     for directory_id, keep in survey.keep.items():
         directory = survey.entries[directory_id]
-        _save(state, Directory(directory.metadata, directory.parent_id, id_list(keep), finder=state))
+        assert type(directory) is Directory
+        change = Change()
+        relist(state, change, directory, id_list(keep), survey.pages.get(directory_id, ()))
+        state.apply(change)
     for entry_id, name in survey.rename.items():
         change = Change()
         entry = state.entry(entry_id)
@@ -68,16 +73,10 @@ def _mend(state: Commits, survey: Survey, orphans: str) -> None:
     state.apply(change)
 
 
-def _save(state: Commits, entry: FSEntry) -> None:
-    change = Change()
-    change.entries[entry.metadata.id] = entry
-    state.apply(change)
-
-
 def _raise_counters(state: Commits, survey: Survey) -> None:
     store = state.store
     for source, used in (
-        (store.entry_ids, [*survey.entries, *survey.orphans]),
+        (store.entry_ids, [*survey.entries, *survey.orphans, *chain.from_iterable(survey.pages.values())]),
         (store.chunk_ids, [*survey.chunk_owner, *survey.orphan_chunks]),
     ):
         if isinstance(source, Counter) and max(used, default=0) >= source.next_id:
@@ -93,6 +92,8 @@ def _unshare(state: Commits, file_id: int) -> None:
     except OSError:
         return  # with a chunk that is lost, or a wrong size, it stays as it is
     change = Change()
+    if isinstance(file.chunk_ids, ChunkIds):
+        change.freed_entries += file.chunk_ids.page_ids()
     bare = File(file.metadata, file.parent_id, IdList(), finder=state)
     change.entries[file_id] = chunks.write(state, change, bare, data, file.metadata.modified_at)
     state.apply(change)
@@ -158,16 +159,9 @@ def _adopt_one(state: Commits, lost_id: int, entry: FSEntry) -> None:
     name = f"#{entry_id}"
     while find(state, lost, name) is not None:
         name += "_"
-    metadata = entry.metadata.named(name)
     change = Change()
-    if type(entry) is Directory:
-        change.entries[entry_id] = Directory(metadata, lost_id, entry.children, finder=state)
-    elif type(entry) is File:
-        change.entries[entry_id] = File(metadata, lost_id, entry.chunk_ids, finder=state)
-    elif type(entry) is Symlink:
-        change.entries[entry_id] = Symlink(metadata, lost_id, entry.target, finder=state)
-    change.entries[lost_id] = Directory(lost.metadata, lost.parent_id, lost.children.added_one(entry_id), finder=state)
-    change.name(lost_id, name, entry_id)
+    change.entries[entry_id] = adopted = with_place(state, entry, entry.metadata.named(name), lost_id)
+    put_in(state, change, lost, adopted, lost.metadata.modified_at)
     change.moves_paths = True
     state.apply(change)
 
@@ -181,6 +175,7 @@ def _free(state: Commits, survey: Survey, ids: list[int]) -> None:
         except OSError:
             entry = None
         change.freed_entries.append(entry_id)
+        change.freed_entries += survey.pages_of(entry_id)
         if type(entry) is File:
             change.freed_chunks += [one for one in entry.chunk_ids if one not in survey.chunk_owner]
     state.apply(change)

@@ -19,8 +19,9 @@ from typing import Final, TypeVar
 from vfs_db import codec
 from vfs_db.cache import Cache
 from vfs_db.change import Names, OpenTransaction
-from vfs_db.entries import Directory, FSEntry, Symlink
+from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import database_error
+from vfs_db.page import CorruptPage, Page, decode_page
 from vfs_db.store import Store
 
 __all__ = ["MissingEntry", "State"]
@@ -30,6 +31,8 @@ _T = TypeVar("_T")
 _ENTRIES_MAX: Final = 32768
 _NAMES_MAX: Final = 131072
 _LOADED_MAX: Final = 8192
+_PAGES_MAX: Final = 512
+"""Pages of a few hundred names each, some 20 KiB in memory."""
 _TRIES: Final = 3
 _NO_NAMES: Final = ("", ".", "..")
 """What a path has a meaning of its own for: a damaged or hostile image may have entries called so."""
@@ -54,6 +57,7 @@ class State:
         """What is open, in whatever thread."""
         self._entries: Cache[FSEntry] = Cache(_ENTRIES_MAX)
         self._names: Cache[Names] = Cache(_NAMES_MAX)
+        self._pages: Cache[Page] = Cache(_PAGES_MAX)
 
     # Reading
 
@@ -111,7 +115,7 @@ class State:
             if entry is None and entry_id in transaction.written:
                 entry = transaction.loaded.get(entry_id) or self._load(entry_id, transaction)
             if entry is not None:
-                return entry
+                return as_entry(entry_id, entry)
         return self._entries.young.get(entry_id) or self._find(entry_id)
 
     def _find(self, entry_id: int) -> FSEntry:
@@ -136,6 +140,35 @@ class State:
             transaction.loaded.clear()
         transaction.loaded[entry.metadata.id] = entry
 
+    def page(self, page_id: int, owner_id: int) -> Page:
+        """Return a page of the list of entry *owner_id*. Raises OSError (EIO) if it is missing, damaged or another's."""
+        transaction = self.mine() if self.transaction is not None else None
+        found: object = None
+        if transaction is not None:
+            found = transaction.entries.get(page_id)
+            if page_id in transaction.gone:
+                raise missing(page_id)
+        if found is None and (transaction is None or page_id not in transaction.written):
+            found = self._pages.young.get(page_id)
+        page = self._load_page(page_id, transaction) if found is None else found
+        if isinstance(page, (Directory, File, Symlink)) or page.owner_id != owner_id:  # type: ignore[attr-defined]
+            raise damaged(owner_id, f"record {page_id} is no page of it")
+        return page  # type: ignore[return-value]
+
+    def _load_page(self, page_id: int, transaction: OpenTransaction | None) -> Page:
+        version = self.version
+        try:
+            page = decode_page(self._raw(page_id))
+        except CorruptPage as error:
+            raise damaged(page_id, str(error)) from error
+        if page.id != page_id:
+            raise damaged(page_id, f"the record holds page {page.id}")
+        if transaction is None:
+            with self.publishing:
+                if version == self.version and not version & 1:
+                    self._pages.put(page_id, page)
+        return page
+
     def _keep(self, entry: FSEntry, version: int) -> None:
         with self.publishing:
             if version == self.version and not version & 1:
@@ -159,6 +192,8 @@ class State:
         """Return the entry in *data*, which was found under *entry_id*. Raises OSError (EIO)."""
         try:
             entry = codec.decode(data, self)
+        except codec.UnsupportedEntry as error:
+            raise OSError(errno.ENOTSUP, f"{os.strerror(errno.ENOTSUP)}: {error}") from error
         except codec.CorruptEntry as error:
             raise damaged(entry_id, str(error)) from error
         if entry.metadata.id != entry_id:
@@ -245,7 +280,7 @@ class State:
             try:
                 found.append(self.entry(one_id))
             except OSError as error:
-                if names is None or error.errno != errno.EIO:
+                if names is None or error.errno not in (errno.EIO, errno.ENOTSUP):
                     raise
                 names.damage = names.damage or str(error.strerror)
         return found
@@ -299,6 +334,13 @@ def missing(entry_id: int) -> MissingEntry:
     """Return the error for an entry without a record."""
     message = f"entry {entry_id} is missing from the metadata database; check() finds what refers to it"
     return MissingEntry(errno.EIO, f"{os.strerror(errno.EIO)}: {message}")
+
+
+def as_entry(entry_id: int, found: FSEntry | Page) -> FSEntry:
+    """Return what was found as an entry. Raises OSError (EIO) for a page."""
+    if isinstance(found, (Directory, File, Symlink)):
+        return found
+    raise damaged(entry_id, "the record holds a page")
 
 
 def damaged(entry_id: int, why: str) -> OSError:

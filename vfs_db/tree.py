@@ -7,20 +7,34 @@ its entries is known here and in `state` only.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 from vfs_db.change import Change, Names
 from vfs_db.commit import Commits
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import DamagedEntry
-from vfs_db.id_list import NO_IDS, IdList
+from vfs_db.id_list import NO_IDS, IdList, id_list
 from vfs_db.metadata import FileType, Metadata
+from vfs_db.name_tree import Children, Edit, build, find_in, page_ids, scan
+from vfs_db.name_tree import add as add_name
+from vfs_db.name_tree import remove as remove_name
+from vfs_db.page import NamePage, Page
 from vfs_db.state import State, damaged
 
-__all__ = ["add", "children", "find", "is_empty", "is_inside", "place", "remove", "save"]
+__all__ = [
+    "add", "all_children", "children", "find", "is_empty", "is_inside", "place", "put_in", "relist", "remove", "save",
+    "scan_children", "with_place",
+]  # fmt: skip
 
 _MODES: Final = (0o644, 0o755, 0o777)
 """Permission bits of a new entry, by file type."""
+_LISTED_MAX: Final = 1024
+"""Children of a version 1 directory; one more, and their names go into pages."""
+_PAGED_MIN: Final = 512
+"""Children in pages; as few as this, and the directory is version 1 again."""
+_SCAN_SIZE: Final = 512
 
 
 def find(state: State, directory: Directory, name: str) -> FSEntry | None:
@@ -34,6 +48,8 @@ def find(state: State, directory: Directory, name: str) -> FSEntry | None:
         if changes is not None and name in changes:
             entry_id = changes[name]
             return state.entry(entry_id) if entry_id else None
+    if isinstance(directory.children, Children):
+        return _find_in_pages(state, directory, directory.children, name)
     names = state.names(directory)
     found = names.get(name)
     if found is not None:
@@ -45,8 +61,64 @@ def find(state: State, directory: Directory, name: str) -> FSEntry | None:
     return None
 
 
+def _find_in_pages(state: State, directory: Directory, ids: Children, name: str) -> FSEntry | None:
+    try:
+        found = find_in(ids, name.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return None
+    entry = state.entry(found) if found else None
+    is_there = entry is not None and _is_at(entry, directory.metadata.id, name)
+    return entry if is_there else None
+
+
+def _is_at(entry: FSEntry, directory_id: int, name: str) -> bool:
+    """Say whether *entry* is where a page says; if not, a kill came between writing the one and the other."""
+    return entry.parent_id == directory_id and entry.metadata.name == name
+
+
+def scan_children(state: State, directory: Directory, after: str | None = None) -> list[FSEntry]:
+    """Return some of the entries in *directory*, those after the name *after*; none: there are no more.
+
+    A directory in pages gives them in the order of their names' bytes, some hundreds at a time; others all at once.
+    """
+    if not isinstance(directory.children, Children):
+        return children(state, directory) if after is None else []
+    start = b"" if after is None else after.encode("utf-8", "surrogateescape")
+    found: list[FSEntry] = []
+    items = scan(directory.children, start)
+    while not found and (part := dict(islice(items, _SCAN_SIZE))):
+        found = _paged_entries(state, directory, part)
+    return found
+
+
+def _paged_entries(state: State, directory: Directory, items: dict[bytes, int]) -> list[FSEntry]:
+    names = Names()
+    directory_id = directory.metadata.id
+    entries = {entry.metadata.id: entry for entry in state.entries(list(items.values()), names)}
+    if names.damage:
+        warnings.warn(f"{state.path_of(directory_id)}: {names.damage}", DamagedEntry, stacklevel=4)
+    found = []
+    for name, one_id in items.items():
+        entry = entries.get(one_id)
+        if entry is not None and _is_at(entry, directory_id, name.decode("utf-8", "surrogateescape")):
+            found.append(entry)
+    return found
+
+
+def all_children(state: State, directory: Directory) -> Iterator[FSEntry]:
+    """Yield the entries in *directory*, each part of them read as one committed state."""
+    after: str | None = None
+    while part := state.read(scan_children, state, directory, after):
+        yield from part
+        after = part[-1].metadata.name
+        if not isinstance(directory.children, Children):
+            return
+
+
 def children(state: State, directory: Directory) -> list[FSEntry]:
     """Return the entries in *directory*, in the order in which they came. Warns (DamagedEntry) of what it can't read."""
+    if isinstance(directory.children, Children):
+        return _paged_entries(state, directory, dict(scan(directory.children)))
     names = Names()
     directory_id = directory.metadata.id
     found = [entry for entry in state.entries(directory.children, names) if entry.parent_id == directory_id]
@@ -57,8 +129,10 @@ def children(state: State, directory: Directory) -> list[FSEntry]:
 
 def is_empty(state: State, directory: Directory) -> bool:
     """Say whether nothing is in *directory*."""
-    if not directory.children:
+    if not directory.children and type(directory.children) is IdList:
         return True
+    if isinstance(directory.children, Children):
+        return not scan_children(state, directory) and not any(state.entries(directory.children))
     names = Names()
     directory_id = directory.metadata.id
     is_bare = not any(entry.parent_id == directory_id for entry in state.entries(directory.children, names))
@@ -109,29 +183,123 @@ def add(
         entry = Symlink(metadata, directory_id, target, finder=state)
     change.created.append(entry_id)
     change.entries[entry_id] = entry
-    _list(state, change, directory, entry, now)
+    put_in(state, change, directory, entry, now)
     return entry
 
 
-def _list(state: Commits, change: Change, directory: Directory, entry: FSEntry, now: int) -> None:
+def put_in(state: Commits, change: Change, directory: Directory, entry: FSEntry, now: int) -> None:
     """Note *entry* in *directory*."""
     directory = _present(change, directory)
     metadata = directory.metadata
-    change.entries[metadata.id] = Directory(
-        metadata.modified(now, metadata.size), directory.parent_id, directory.children.added_one(entry.metadata.id),
-        finder=state,
-    )  # fmt: skip
-    change.name(metadata.id, entry.metadata.name, entry.metadata.id)
+    entry_id = entry.metadata.id
+    ids = directory.children
+    if isinstance(ids, Children):
+        ids = _edited(state, change, ids, entry.metadata.name, entry_id)
+    elif len(ids) < _LISTED_MAX or state.strict_v1:
+        ids = ids.added_one(entry_id)
+    else:
+        ids = _paged(state, change, directory, ids.added_one(entry_id))
+    _keep(state, change, directory, ids, now)
+    change.name(metadata.id, entry.metadata.name, entry_id)
 
 
 def _unlist(state: Commits, change: Change, directory: Directory, entry: FSEntry, now: int) -> None:
     directory = _present(change, directory)
     metadata = directory.metadata
-    change.entries[metadata.id] = Directory(
-        metadata.modified(now, metadata.size), directory.parent_id, directory.children.without(entry.metadata.id),
-        finder=state,
-    )  # fmt: skip
+    ids = directory.children
+    if isinstance(ids, Children):
+        ids = _edited(state, change, ids, entry.metadata.name, 0)
+        if ids.length <= _PAGED_MIN:
+            ids = _listed(state, change, ids)
+    else:
+        ids = ids.without(entry.metadata.id)
+    _keep(state, change, directory, ids, now)
     change.name(metadata.id, entry.metadata.name, 0)
+
+
+def _keep(state: Commits, change: Change, directory: Directory, ids: IdList, now: int) -> None:
+    metadata = directory.metadata
+    change.entries.pop(metadata.id, None)  # behind its pages
+    change.entries[metadata.id] = Directory(
+        metadata.modified(now, metadata.size), directory.parent_id, ids, finder=state
+    )
+
+
+class _Pages:
+    """The pages as *change* has left them so far."""
+
+    def __init__(self, state: Commits, change: Change) -> None:
+        self._state = state
+        self._change = change
+
+    def page(self, page_id: int, owner_id: int) -> Page:
+        found = self._change.entries.get(page_id)
+        return found if isinstance(found, NamePage) else self._state.page(page_id, owner_id)
+
+
+def _edit(state: Commits, change: Change, directory_id: int) -> Edit:
+    allocate = state.store.entry_ids.allocate
+    return Edit(_Pages(state, change), directory_id, allocate, may_merge=state.store.is_transactional)
+
+
+def _collect(change: Change, edit: Edit) -> None:
+    for page in edit.pages():
+        change.entries[page.id] = page
+    change.created += edit.made
+    for page_id in edit.freed:
+        change.entries.pop(page_id, None)
+    change.freed_entries += edit.freed
+
+
+def _edited(state: Commits, change: Change, ids: Children, name: str, entry_id: int) -> Children:
+    """Put *name* into the pages, or, without an id, take it out."""
+    edit = _edit(state, change, ids.owner_id)
+    key = name.encode("utf-8", "surrogateescape")
+    if entry_id:
+        count = ids.length + add_name(edit, ids.root, key, entry_id)
+    else:
+        count = ids.length - remove_name(edit, ids.root, key)
+    _collect(change, edit)
+    return Children(ids.root, max(0, count), ids.owner_id, state)
+
+
+def relist(state: Commits, change: Change, directory: Directory, ids: IdList, freed_pages: Iterable[int]) -> None:
+    """Make *ids* the children of *directory*, in new pages where they are many."""
+    change.freed_entries += freed_pages
+    if len(ids) > _LISTED_MAX and not state.strict_v1:
+        ids = _paged(state, change, directory, ids)
+    _keep(state, change, directory, ids, directory.metadata.modified_at)
+
+
+def _paged(state: Commits, change: Change, directory: Directory, ids: IdList) -> IdList:
+    """Return the children of *directory*, *ids*, in pages; as they are if not every name is known or they collide."""
+    directory_id = directory.metadata.id
+    items: dict[bytes, int] = {}
+    known = Names()
+    kept = [one_id for one_id in ids if one_id not in change.entries]
+    changed = [one for one_id in ids if (one := change.entries.get(one_id)) is not None]
+    for one in (*state.entries(kept, known), *changed):
+        if isinstance(one, (Directory, File, Symlink)) and one.parent_id == directory_id and one.metadata.name:
+            items[one.metadata.name.encode("utf-8", "surrogateescape")] = one.metadata.id
+    if len(items) != len(ids) or known.damage or any(len(name) > 255 for name in items):
+        return ids
+    edit = _edit(state, change, directory_id)
+    root = build(edit, sorted(items.items()))
+    _collect(change, edit)
+    return Children(root, len(items), directory_id, state)
+
+
+def _listed(state: Commits, change: Change, ids: Children) -> IdList:
+    """Return the children in a list, and free the pages."""
+    pages = Children(ids.root, ids.length, ids.owner_id, _Pages(state, change))
+    items = list(scan(pages))
+    if len(items) > _LISTED_MAX:  # the count was wrong
+        return Children(ids.root, len(items), ids.owner_id, state)
+    freed = list(page_ids(pages))
+    for page_id in freed:
+        change.entries.pop(page_id, None)
+    change.freed_entries += freed
+    return id_list([one_id for _, one_id in items])
 
 
 def remove(state: Commits, change: Change, directory: Directory, entry: FSEntry, now: int) -> None:
@@ -152,12 +320,15 @@ def place(
         change.name(old.metadata.id, entry.metadata.name, 0)
         change.name(new.metadata.id, name, entry_id)
         directory = _present(change, old)
-        metadata = directory.metadata
-        save(state, change, directory, metadata.modified(now, metadata.size))
+        ids = directory.children
+        if isinstance(ids, Children):
+            ids = _edited(state, change, ids, name, entry_id)
+            ids = _edited(state, change, ids, entry.metadata.name, 0)
+        _keep(state, change, directory, ids, now)
         return moved
     # A reader believes an entry that names its directory; so the new one lists it first, and the old one drops it last.
-    moved = _with(state, entry, entry.metadata.named(name), new.metadata.id)
-    _list(state, change, new, moved, now)
+    moved = with_place(state, entry, entry.metadata.named(name), new.metadata.id)
+    put_in(state, change, new, moved, now)
     change.entries[entry_id] = moved
     _unlist(state, change, old, entry, now)
     return moved
@@ -165,12 +336,13 @@ def place(
 
 def save(state: Commits, change: Change, entry: FSEntry, metadata: Metadata) -> FSEntry:
     """Give *entry* other metadata."""
-    saved = _with(state, entry, metadata, entry.parent_id)
+    saved = with_place(state, entry, metadata, entry.parent_id)
     change.entries[metadata.id] = saved
     return saved
 
 
-def _with(state: State, entry: FSEntry, metadata: Metadata, parent_id: int) -> FSEntry:
+def with_place(state: State, entry: FSEntry, metadata: Metadata, parent_id: int) -> FSEntry:
+    """Return *entry* with other metadata, in another directory."""
     if type(entry) is Directory:
         return Directory(metadata, parent_id, entry.children, finder=state)
     if type(entry) is File:

@@ -192,7 +192,10 @@ class WritableFS(ReadableFS):
         directory, name, entry = locate(state, path, follow=True)
         change = Change()
         now = int(time.time())
-        if entry is None:
+        if entry is None and memoryview(data).nbytes > chunks.LISTED_SIZE_MAX:
+            entry = add(state, change, directory, name, FileType.file, now)
+            self.last_inserted_id = entry.metadata.id
+        elif entry is None:
             size, ids = chunks.place(state, change, NO_IDS, data, path)
             entry = add(state, change, directory, name, FileType.file, now, size=size, chunk_ids=ids)
             self._added(change, entry)

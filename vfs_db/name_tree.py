@@ -1,0 +1,310 @@
+"""The names of a large directory: a B+tree of pages, ordered by the names' bytes.
+
+Finding, adding and removing a name reads and writes a page per level. The root page keeps its id, whatever becomes of the
+tree: when it is full, what it holds moves to two new pages. A change is collected in an `Edit`, new pages first and then from
+the root down; in that order a database without transactions may be left at any write with every name still found. What
+a page holds outside the range that its parent gives it is left from such a write, and passed over.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from typing import Final
+
+from vfs_db.id_list import IdList, id_list
+from vfs_db.page import PAGE_SIZE_MAX, CorruptPage, NamePage, PageSource
+
+__all__ = ["Children", "Edit", "add", "build", "find", "find_in", "page_ids", "remove", "scan"]
+
+_FILL: Final = PAGE_SIZE_MAX * 3 // 4
+_LOW: Final = PAGE_SIZE_MAX // 4
+"""A page with fewer bytes is put together with its neighbour where both fit _FILL."""
+
+
+class Children(IdList):
+    """The ids of a large directory's entries, ordered by name: read from the pages when they are asked for."""
+
+    __slots__ = ("length", "owner_id", "root", "source")
+
+    def __init__(self, root: int, length: int, owner_id: int, source: PageSource | None) -> None:
+        self.root = root
+        self.length = length
+        self.owner_id = owner_id
+        self.source = source
+
+    @property
+    def packed(self) -> bytes:  # type: ignore[override]
+        """All ids as bytes. Costs every page."""
+        return id_list([one_id for _, one_id in scan(self)]).packed
+
+    def __iter__(self) -> Iterator[int]:
+        return (one_id for _, one_id in scan(self))
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Children):
+            return (self.root, self.length) == (other.root, other.length)
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return hash((self.root, self.length))
+
+    def __repr__(self) -> str:
+        return f"<{self.length} children in pages from {self.root} on>"
+
+
+class Edit:
+    """Reads pages of one directory, and collects what becomes of them. *may_merge*: all of it is one commit."""
+
+    def __init__(self, source: PageSource, owner_id: int, allocate: Callable[[], int], *, may_merge: bool) -> None:
+        self._source = source
+        self.owner_id = owner_id
+        self._allocate = allocate
+        self.may_merge = may_merge
+        self.made: dict[int, NamePage] = {}
+        self.changed: dict[int, NamePage] = {}
+        self.freed: list[int] = []
+
+    def page(self, page_id: int) -> NamePage:
+        return self.made.get(page_id) or self.changed.get(page_id) or _page(self._source, page_id, self.owner_id)
+
+    def new(self, level: int, names: tuple[bytes, ...], ids: tuple[int, ...]) -> NamePage:
+        page_id = self._allocate()
+        self.made[page_id] = page = NamePage(page_id, self.owner_id, level, names, ids)
+        return page
+
+    def put(self, page: NamePage, names: tuple[bytes, ...], ids: tuple[int, ...], level: int | None = None) -> NamePage:
+        """Give *page* other contents."""
+        pages = self.made if page.id in self.made else self.changed
+        pages.pop(page.id, None)
+        pages[page.id] = put = NamePage(page.id, page.owner_id, page.level if level is None else level, names, ids)
+        return put
+
+    def free(self, page: NamePage) -> None:
+        self.made.pop(page.id, None)
+        self.changed.pop(page.id, None)
+        self.freed.append(page.id)
+
+    def pages(self) -> Iterator[NamePage]:
+        """Yield the pages to be written, in their order."""
+        yield from self.made.values()
+        yield from sorted(self.changed.values(), key=lambda page: -page.level)
+
+
+def _page(source: PageSource | None, page_id: int, owner_id: int) -> NamePage:
+    if source is None:
+        raise ValueError(f"directory {owner_id} belongs to no filesystem, so its pages can't be read")
+    page = source.page(page_id, owner_id)
+    if type(page) is not NamePage:
+        raise CorruptPage(f"page {page_id} of directory {owner_id} holds no names")
+    return page
+
+
+def _below(parent: NamePage, page: NamePage) -> NamePage:
+    if page.level != parent.level - 1:
+        raise CorruptPage(f"page {page.id} has level {page.level} below page {parent.id} of level {parent.level}")
+    return page
+
+
+def _index(page: NamePage, name: bytes) -> int:
+    """Return the index of the page below *page* that *name* is in."""
+    if not page.ids:
+        raise CorruptPage(f"page {page.id} of level {page.level} leads nowhere")
+    return max(0, bisect_right(page.names, name) - 1)
+
+
+def find(load: Callable[[int], NamePage], root: int, name: bytes) -> int:
+    """Return the id under *name*, 0 if it isn't there. Raises CorruptPage. Costs a page per level."""
+    page = load(root)
+    while page.level:
+        page = _below(page, load(page.ids[_index(page, name)]))
+    at = bisect_left(page.names, name)
+    return page.ids[at] if at < len(page.names) and page.names[at] == name else 0
+
+
+def find_in(children: Children, name: bytes) -> int:
+    """Return the id under *name* in a directory, 0 if it isn't there."""
+    return find(lambda page_id: _page(children.source, page_id, children.owner_id), children.root, name)
+
+
+def scan(children: Children, after: bytes = b"") -> Iterator[tuple[bytes, int]]:
+    """Yield (name, id) of all names after *after*, ascending; pages are read when they are reached. Raises CorruptPage."""
+    for page, low, high in _leaves(children, after):
+        start = bisect_right(page.names, after) if after >= low else bisect_left(page.names, low)
+        stop = len(page.names) if high is None else bisect_left(page.names, high)
+        yield from zip(page.names[start:stop], page.ids[start:stop], strict=True)
+
+
+def _leaves(children: Children, after: bytes) -> Iterator[tuple[NamePage, bytes, bytes | None]]:
+    seen: set[int] = set()
+    top = _page(children.source, children.root, children.owner_id)
+    stack: list[tuple[NamePage | None, int, bytes, bytes | None]] = [(None, top.id, b"", None)]
+    while stack:
+        parent, page_id, low, high = stack.pop()
+        if page_id in seen:
+            raise CorruptPage(f"page {page_id} of directory {children.owner_id} is there twice")
+        seen.add(page_id)
+        page = _page(children.source, page_id, children.owner_id)
+        if parent is not None:
+            _below(parent, page)
+        if not page.level:
+            yield page, low, high
+            continue
+        first = _index(page, after)
+        bounds = [low, *page.names[1:], high]
+        parts = list(zip(page.ids, pairwise(bounds), strict=True))[first:]
+        stack += [(page, one, start or b"", stop) for one, (start, stop) in reversed(parts)]
+
+
+def page_ids(children: Children) -> Iterator[int]:
+    """Yield the ids of all pages of a directory. Reads those above the lowest level. Raises CorruptPage."""
+    seen = {children.root}
+    stack = [_page(children.source, children.root, children.owner_id)]
+    yield children.root
+    while stack:
+        page = stack.pop()
+        for one in page.ids if page.level else ():
+            if one in seen:
+                raise CorruptPage(f"page {one} of directory {children.owner_id} is there twice")
+            seen.add(one)
+            yield one
+            if page.level > 1:
+                stack.append(_below(page, _page(children.source, one, children.owner_id)))
+
+
+def build(edit: Edit, items: Iterable[tuple[bytes, int]]) -> int:
+    """Put all (name, id), ascending, into new pages, and return the root's id."""
+    level = 0
+    row = list(items)
+    while True:
+        pages = [edit.new(level, *zip(*part, strict=True)) for part in _parts(row)] if row else [edit.new(0, (), ())]
+        if len(pages) == 1:
+            return pages[0].id
+        row = [(page.names[0], page.id) for page in pages]
+        level += 1
+
+
+def _parts(row: list[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:
+    part: list[tuple[bytes, int]] = []
+    size = 0
+    for name, one_id in row:
+        if size + len(name) + 5 > _FILL:
+            yield part
+            part, size = [], 0
+        part.append((name, one_id))
+        size += len(name) + 5
+    yield part
+
+
+def _descend(edit: Edit, root: int, name: bytes) -> list[tuple[NamePage, int]]:
+    """Return the pages from the root to the leaf of *name*, each with the index taken in it."""
+    path = []
+    page = edit.page(root)
+    while page.level:
+        at = _index(page, name)
+        path.append((page, at))
+        page = _below(page, edit.page(page.ids[at]))
+    path.append((page, bisect_left(page.names, name)))
+    return path
+
+
+def add(edit: Edit, root: int, name: bytes, one_id: int) -> bool:
+    """Put *name* into the tree; False if it was there, and leads to *one_id* now."""
+    path = _descend(edit, root, name)
+    page, at = path.pop()
+    if at < len(page.names) and page.names[at] == name:
+        edit.put(page, page.names, (*page.ids[:at], one_id, *page.ids[at + 1 :]))
+        return False
+    _insert(edit, path, page, at, name, one_id)
+    return True
+
+
+def _insert(edit: Edit, path: list[tuple[NamePage, int]], page: NamePage, at: int, name: bytes, one_id: int) -> None:
+    names = (*page.names[:at], name, *page.names[at:])
+    ids = (*page.ids[:at], one_id, *page.ids[at:])
+    put = edit.put(page, names, ids)
+    if put.size() <= PAGE_SIZE_MAX:
+        return
+    # Names that come in ascending order leave full pages behind, not halves.
+    middle = len(ids) - 1 if at == len(ids) - 1 else _middle(names)
+    right = edit.new(page.level, names[middle:], ids[middle:])
+    lowest = right.names[0] if page.level else _separator(names[middle - 1], names[middle])
+    if path:
+        edit.put(page, names[:middle], ids[:middle])
+        parent, index = path.pop()
+        _insert(edit, path, parent, index + 1, lowest, right.id)
+    else:
+        left = edit.new(page.level, names[:middle], ids[:middle])
+        edit.put(page, (b"", lowest), (left.id, right.id), page.level + 1)
+
+
+def _middle(names: tuple[bytes, ...]) -> int:
+    half = (sum(map(len, names)) + 5 * len(names)) // 2
+    size = 0
+    for index, name in enumerate(names):
+        size += len(name) + 5
+        if size >= half:
+            return max(1, min(index, len(names) - 1))
+    return len(names) - 1
+
+
+def _separator(left: bytes, right: bytes) -> bytes:
+    """Return the shortest beginning of *right* that is above *left*."""
+    for size in range(1, len(right)):
+        if right[:size] > left:
+            return right[:size]
+    return right
+
+
+def remove(edit: Edit, root: int, name: bytes) -> bool:
+    """Take *name* out of the tree; False if it wasn't there."""
+    path = _descend(edit, root, name)
+    page, at = path.pop()
+    if at >= len(page.names) or page.names[at] != name:
+        return False
+    _drop(edit, path, page, at)
+    return True
+
+
+def _drop(edit: Edit, path: list[tuple[NamePage, int]], page: NamePage, at: int) -> None:
+    put = edit.put(page, page.names[:at] + page.names[at + 1 :], page.ids[:at] + page.ids[at + 1 :])
+    if not path:
+        _lower(edit, put)
+        return
+    parent, index = path[-1]
+    if not put.ids:
+        edit.free(put)
+        _drop(edit, path[:-1], parent, index)
+    elif edit.may_merge and put.size() < _LOW:
+        _merge(edit, path, put)
+
+
+def _merge(edit: Edit, path: list[tuple[NamePage, int]], page: NamePage) -> None:
+    """Put *page* together with a neighbour below the same parent, where there is room."""
+    parent, index = path[-1]
+    for left_at in (index - 1, index):
+        if left_at < 0 or left_at + 1 >= len(parent.ids):
+            continue
+        left, right = edit.page(parent.ids[left_at]), edit.page(parent.ids[left_at + 1])
+        if left.level != page.level or right.level != page.level or left.size() + right.size() > _FILL:
+            continue
+        names = right.names if not right.level else (parent.names[left_at + 1], *right.names[1:])
+        edit.put(left, left.names + names, left.ids + right.ids)
+        edit.free(right)
+        _drop(edit, path[:-1], parent, left_at + 1)
+        return
+
+
+def _lower(edit: Edit, root: NamePage) -> None:
+    """Let the root take over the page below, while that is the only one."""
+    while root.level and len(root.ids) <= 1:
+        if not root.ids:
+            root = edit.put(root, (), (), 0)
+            return
+        below = _below(root, edit.page(root.ids[0]))
+        root = edit.put(root, below.names, below.ids, below.level)
+        edit.free(below)
