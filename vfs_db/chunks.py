@@ -23,9 +23,15 @@ __all__ = ["CHUNK_SIZE", "Buffer", "read", "read_range", "resize", "write", "wri
 CHUNK_SIZE: Final = 65535
 CHUNKS_MAX: Final = 16000
 """Chunks that a version 1 entry holds whatever its name, owner and group; more are listed in pages."""
+_STRICT_MAX: Final = 16383
+"""Chunks that no version 1 entry is large enough for."""
+_TOTAL_MAX: Final = (1 << 24) - 1
+"""Chunks of one file: as many as a data database of the usual size has ids for."""
 LISTED_SIZE_MAX: Final = CHUNKS_MAX * CHUNK_SIZE
 _LISTED_AGAIN: Final = 8000
 """Chunks in pages; as few as this, and the file is version 1 again."""
+
+_ZEROS: Final = bytes(CHUNK_SIZE)
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -101,7 +107,7 @@ def _wrong_size(state: State, file: File, found: int) -> OSError:
 def place(state: Commits, change: Change, old: IdList, data: Buffer, path: str, file_id: int = 0) -> tuple[int, IdList]:
     """Put *data* into chunks, those of *old* as far as they go, and return its size and the chunks' ids.
 
-    *path* is what an error (EFBIG) is about: without *file_id* for more chunks than an entry holds by itself.
+    *path* is what an error (EFBIG) is about; beyond LISTED_SIZE_MAX a *file_id* is needed, whose pages list the chunks.
     """
     if type(data) is bytes and 0 < len(data) <= CHUNK_SIZE:
         ids = _resized(state, change, old, 1, file_id)
@@ -109,7 +115,7 @@ def place(state: Commits, change: Change, old: IdList, data: Buffer, path: str, 
         return len(data), ids
     view = memoryview(data).cast("B")
     count = _count(len(view))
-    if count > CHUNKS_MAX and (not file_id or state.strict_v1):
+    if count > (_STRICT_MAX if state.strict_v1 else _TOTAL_MAX):
         raise os_error(errno.EFBIG, path)
     ids = _resized(state, change, old, count, file_id)
     change.chunks += [
@@ -130,7 +136,7 @@ def write(state: Commits, change: Change, file: File, data: Buffer, now: int) ->
 def _resized(state: Commits, change: Change, ids: IdList, count: int, file_id: int) -> IdList:
     """Return *count* ids: those of *ids*, with new ones added, or the last ones freed."""
     missing = count - len(ids)
-    if missing and (type(ids) is not IdList or count > CHUNKS_MAX):
+    if missing and (type(ids) is not IdList or (count > CHUNKS_MAX and not state.strict_v1)):
         return _resized_pages(state, change, ids, count, file_id)
     if missing < 0:
         change.freed_chunks += ids[count:]
@@ -166,7 +172,7 @@ def _resized_pages(state: Commits, change: Change, ids: IdList, count: int, file
 
 
 def _check_count(state: Commits, file: File, count: int) -> None:
-    if count > CHUNKS_MAX and state.strict_v1:
+    if count > (_STRICT_MAX if state.strict_v1 else _TOTAL_MAX):
         raise os_error(errno.EFBIG, state.path_of(file.metadata.id))
 
 
@@ -203,6 +209,8 @@ def _merged(state: State, file: File, index: int, length: int, view: memoryview,
     start, stop = max(0, offset), min(length, offset + len(view))
     if start == 0 and stop == length:
         return bytes(view[-offset if offset < 0 else 0 :][:length])
+    if start >= stop and length == CHUNK_SIZE and index >= len(file.chunk_ids):
+        return _ZEROS[:length]  # one for all: a gap may be long
     old = state.chunks([file.chunk_ids[index]])[0] if index < len(file.chunk_ids) else b""
     chunk = bytearray(length)
     chunk[: len(old)] = old[:length]

@@ -17,7 +17,7 @@ import attrs
 
 from vfs_db import codec
 from vfs_db.change import Change, Names, OpenTransaction
-from vfs_db.entries import Directory, FSEntry
+from vfs_db.entries import Directory, File, FSEntry
 from vfs_db.errors import database_error, os_error
 from vfs_db.id_list import IdList
 from vfs_db.page import IdPage, NamePage, Page, encode_page
@@ -76,7 +76,7 @@ class Commits(State):
     def apply(self, change: Change) -> None:
         """Commit *change*, or make it part of the open transaction. All or nothing.
 
-        Raises OSError (EMLINK) when a directory lists more than one record holds.
+        Raises OSError when a list in an entry is more than one record holds: EMLINK for a directory, EFBIG for a file.
         """
         for entry in change.entries.values():
             if (
@@ -97,9 +97,10 @@ class Commits(State):
         if len(transaction.entries) > _STAGED_MAX and transaction.depth == 1:
             self._write_early(transaction)
 
-    def _check_size(self, directory: Directory) -> None:
-        if len(codec.encode(directory)) > codec.ENTRY_SIZE_MAX:
-            raise os_error(errno.EMLINK, self.path_of(directory.metadata.id))
+    def _check_size(self, entry: Directory | File) -> None:
+        if len(codec.encode(entry)) > codec.ENTRY_SIZE_MAX:
+            code = errno.EFBIG if type(entry) is File else errno.EMLINK
+            raise os_error(code, self.path_of(entry.metadata.id))
 
     def _write_chunks(self, transaction: OpenTransaction, change: Change) -> None:
         """Write content now, where a rollback takes it back or nobody can see it; else keep it until the commit."""
@@ -155,6 +156,8 @@ class Commits(State):
                 self._pages.put(entry_id, entry)
                 continue
             entries.put(entry_id, entry)
+            if type(entry) is File and type(entry.chunk_ids) is IdList and len(entry.chunk_ids.packed) > _PACKED_SURE:
+                self._check_size(entry)
             if type(entry) is Directory and type(entry.children) is not IdList:
                 self._names.pop(entry_id)  # they would grow without bound
         for entry_id in change.created:
