@@ -8,8 +8,9 @@ from typing import Final
 
 from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.metadata import FileType
+from vfs_db.moment import moment, nanoseconds
 
-__all__ = ["OVERFLOW_ID", "stat_of", "times_of"]
+__all__ = ["OVERFLOW_ID", "kept", "stat_of", "times_of"]
 
 OVERFLOW_ID: Final = 65534
 """The uid or gid of an owner or group that is no number, as Linux shows one it can't map."""
@@ -29,8 +30,8 @@ def stat_of(entry: FSEntry) -> os.stat_result:
     """Return the attributes of *entry*. st_ino is its id; st_uid and st_gid are owner and group where they are numbers."""
     metadata = entry.metadata
     size = len(entry.target.encode("utf-8", "surrogateescape")) if type(entry) is Symlink else metadata.size
-    accessed, modified = metadata.accessed_at, metadata.modified_at
-    changed = max(modified, metadata.created_at)
+    accessed, modified, changed = metadata.accessed_at, metadata.modified_at, metadata.created_at
+    changed = max(changed, modified)
     owner, group = metadata.owner, metadata.group
     first = (
         _FORMATS[metadata.file_type] | metadata.mode & 0o7777,
@@ -44,25 +45,47 @@ def stat_of(entry: FSEntry) -> os.stat_result:
         modified,
         changed,
     )
-    rest = (
-        float(accessed), float(modified), float(changed),
-        accessed * 1_000_000_000, modified * 1_000_000_000, changed * 1_000_000_000,
-        _BLOCK_SIZE, -(-size // 512), 0,
-    )  # fmt: skip
+    if type(accessed) is int and type(modified) is int and type(changed) is int:
+        rest = (
+            float(accessed), float(modified), float(changed),
+            accessed * 1_000_000_000, modified * 1_000_000_000, changed * 1_000_000_000,
+            _BLOCK_SIZE, -(-size // 512), 0,
+        )  # fmt: skip
+    else:
+        all_ns = (
+            nanoseconds(accessed),
+            nanoseconds(modified),
+            max(nanoseconds(modified), nanoseconds(metadata.created_at)),
+        )
+        rest = (
+            all_ns[0] / 1e9, all_ns[1] / 1e9, all_ns[2] / 1e9, *all_ns, _BLOCK_SIZE, -(-size // 512), 0
+        )  # fmt: skip
     if _IS_USUAL:
         return os.stat_result(first + rest)
     return os.stat_result(first, dict(zip(_NAMES, rest, strict=True)))
 
 
-def times_of(times: tuple[float, float] | None, ns: tuple[int, int] | None, now: int) -> tuple[int, int]:
-    """Return (accessed, modified) in whole seconds, from what `os.utime` takes. Raises ValueError, TypeError."""
+def times_of(
+    times: tuple[float, float] | None, ns: tuple[int, int] | None, now: int, *, keeps_ns: bool = False
+) -> tuple[int, int]:
+    """Return (accessed, modified) as entries keep them, cut to whole seconds unless *keeps_ns*, from what `os.utime` takes. Raises ValueError, TypeError."""
     if times is not None and ns is not None:
         raise ValueError("utime: you may specify either 'times' or 'ns' but not both")
     if times is None and ns is None:
         return now, now
     if ns is not None:
         accessed, modified = ns
-        return accessed // 1_000_000_000, modified // 1_000_000_000
+        return kept(accessed, keeps_ns), kept(modified, keeps_ns)
     assert times is not None
     accessed_s, modified_s = times
-    return int(accessed_s // 1), int(modified_s // 1)
+    return kept(_floor_ns(accessed_s), keeps_ns), kept(_floor_ns(modified_s), keeps_ns)
+
+
+def kept(ns: int, keeps_ns: bool) -> int:
+    """Return a time in nanoseconds as an entry keeps it."""
+    return moment(ns) if keeps_ns else ns // 1_000_000_000
+
+
+def _floor_ns(seconds: float) -> int:
+    whole = int(seconds // 1)
+    return whole * 1_000_000_000 + int((seconds - whole) * 1e9)

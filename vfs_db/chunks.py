@@ -173,7 +173,7 @@ def _resized_pages(state: Commits, change: Change, ids: IdList, count: int, file
 
 def _check_count(state: Commits, file: File, count: int) -> None:
     if count > (_STRICT_MAX if state.strict_v1 else _TOTAL_MAX):
-        raise os_error(errno.EFBIG, state.path_of(file.metadata.id))
+        raise os_error(errno.EFBIG, state.path_or_name(file))
 
 
 def _changed(state: State, file: File, size: int, ids: IdList, now: int) -> File:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 import weakref
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
@@ -20,6 +21,7 @@ from vfs_db.change import Change, Names, OpenTransaction
 from vfs_db.entries import Directory, File, FSEntry
 from vfs_db.errors import database_error, os_error
 from vfs_db.id_list import IdList
+from vfs_db.moment import moment
 from vfs_db.page import IdPage, NamePage, Page, encode_page
 from vfs_db.state import State
 from vfs_db.store import Store
@@ -57,8 +59,14 @@ class Commits(State):
         self.open_files: dict[int, weakref.WeakSet[OpenFile]] = {}
         self.strict_v1 = False
         """Everything stays version 1; what would not fit is refused."""
+        self.ns_times = False
+        """Times are kept to the nanosecond, in version 2 entries."""
         self._wait = timeout or -1.0
         self._blocks: list[_Block] = []
+
+    def now(self) -> int:
+        """Return the time as entries are to keep it."""
+        return moment(time.time_ns()) if self.ns_times else int(time.time())
 
     def acquire(self) -> tuple[int, int]:
         """Take the writers' lock, and return what `abandon` needs.
@@ -100,7 +108,14 @@ class Commits(State):
     def _check_size(self, entry: Directory | File) -> None:
         if len(codec.encode(entry)) > codec.ENTRY_SIZE_MAX:
             code = errno.EFBIG if type(entry) is File else errno.EMLINK
-            raise os_error(code, self.path_of(entry.metadata.id))
+            raise os_error(code, self.path_or_name(entry))
+
+    def path_or_name(self, entry: Directory | File) -> str:
+        """Return the path of *entry*, of one that is about to be made its name."""
+        try:
+            return self.path_of(entry.metadata.id)
+        except FileNotFoundError:
+            return entry.metadata.name
 
     def _write_chunks(self, transaction: OpenTransaction, change: Change) -> None:
         """Write content now, where a rollback takes it back or nobody can see it; else keep it until the commit."""

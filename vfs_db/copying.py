@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 
 from vfs_db import chunks
 from vfs_db.change import Change
@@ -29,7 +28,7 @@ def copy(state: Commits, src: str, dst: str) -> FSEntry:
         raise os_error(errno.EINVAL, src, dst)
     change = Change()
     if there is not None:
-        remove(state, change, directory, there, int(time.time()))
+        remove(state, change, directory, there, state.now())
     return _copy_tree(state, change, entry, directory, name)
 
 
@@ -59,7 +58,7 @@ def _copy_tree(state: Commits, change: Change, entry: FSEntry, directory: Direct
 
 def _copy_one(state: Commits, change: Change, entry: FSEntry, directory: Directory, name: str) -> FSEntry:
     """Apply *change* and the copy of *entry* itself, with its content, as *name* in *directory*."""
-    now = int(time.time())
+    now = state.now()
     target = entry.target if type(entry) is Symlink else ""
     made = add(state, change, directory, name, entry.metadata.file_type, now, like=entry.metadata, target=target)
     if type(entry) is not File:

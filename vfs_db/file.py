@@ -10,7 +10,6 @@ import errno
 import io
 import os
 import threading
-import time
 from contextlib import suppress
 from typing import IO, Any, Final
 
@@ -172,7 +171,7 @@ class RawFile(io.RawIOBase):
 
     def _write_now(self, state: Commits, change: Change, file: File, view: Buffer) -> File:
         offset = file.metadata.size if self._appends else self._position
-        written = chunks.write_range(state, change, file, offset, view, int(time.time()))
+        written = chunks.write_range(state, change, file, offset, view, state.now())
         self._position = offset + len(view)
         return written
 
@@ -187,7 +186,7 @@ class RawFile(io.RawIOBase):
             return wanted
 
     def _truncate_now(self, state: Commits, change: Change, file: File, size: int) -> File:
-        return chunks.resize(state, change, file, size, int(time.time()))
+        return chunks.resize(state, change, file, size, state.now())
 
     def _changing(self, function: Any, argument: Any) -> None:  # noqa: ANN401 - as the standard library's interface has it
         state = self._state
@@ -277,7 +276,7 @@ def _prepared_id(state: Commits, path: str, kind: str) -> int:
     if entry is not None and kind[0] == "x":
         raise os_error(errno.EEXIST, path)
     change = Change()
-    now = int(time.time())
+    now = state.now()
     if entry is None:
         entry = add(state, change, directory, name, FileType.file, now)
         state.apply(change)

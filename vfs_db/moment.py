@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-__all__ = ["Moment", "moment"]
+__all__ = ["Moment", "moment", "nanoseconds"]
 
 
 class Moment(int):
@@ -31,3 +31,8 @@ def moment(nanoseconds: int) -> int:
     """Return a time given in nanoseconds since 1970: a Moment, or a plain int where it is a whole second."""
     seconds, ns = divmod(nanoseconds, 1_000_000_000)
     return Moment(seconds, ns) if ns else seconds
+
+
+def nanoseconds(time: int) -> int:
+    """Return a time of an entry in nanoseconds since 1970."""
+    return int(time) * 1_000_000_000 + getattr(time, "ns", 0)

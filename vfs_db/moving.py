@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Iterator
 
 from vfs_db.change import Change, Names
@@ -32,7 +31,7 @@ def delete(state: Commits, path: str, kind: FileType | None) -> None:
     if type(entry) is Directory and not is_empty(state, entry):
         raise os_error(errno.ENOTEMPTY, path)
     change = Change()
-    remove(state, change, directory, entry, int(time.time()))
+    remove(state, change, directory, entry, state.now())
     state.apply(change)
 
 
@@ -55,7 +54,7 @@ def remove_tree(state: Commits, path: str) -> None:
     if entry.metadata.id == state.root_id:
         raise os_error(errno.EPERM, path)
     change = Change()
-    remove(state, change, directory, entry, int(time.time()))
+    remove(state, change, directory, entry, state.now())
     if type(entry) is Directory:
         for below in _below(state, entry):
             if isinstance(below, int):
@@ -106,7 +105,7 @@ def rename(state: Commits, old_path: str, new_path: str) -> FSEntry:
     if type(there) is Directory and is_inside(state, old, there.metadata.id):
         raise os_error(errno.ENOTEMPTY, old_path, new_path)
     change = Change()
-    now = int(time.time())
+    now = state.now()
     if there is not None:
         _check_replaceable(state, entry, there, old_path, new_path)
         remove(state, change, new, there, now)

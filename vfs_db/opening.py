@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Iterable, Sized
 
 from vfs_db import codec
@@ -34,15 +33,19 @@ def new(
     They stay the filesystem's until it is closed, which closes them. *timeout*: seconds to wait for another thread's
     transaction; 0 waits without end. Raises OSError: EINVAL for databases that hold something else, EROFS for empty
     ones that can't be written, EIO for a damaged root.
+
+    *strict_v1*: all that is written stays version 1, which the reference reads, and what does not fit that is refused (OSError:
+    EMLINK, EFBIG). *ns_times*: times are kept to the nanosecond, in version 2 entries.
     """
-    if ns_times:
-        raise ValueError("ns_times=True needs entries that hold nanoseconds; version 1 holds whole seconds")
+    if ns_times and strict_v1:
+        raise ValueError("ns_times=True needs version 2 entries, which strict_v1=True excludes")
     if db_data is db_metadata:
         raise ValueError("data and metadata need a database each: their ids would collide")
     store = Store(db_data, db_metadata)
     is_shared = store.is_read_only and isinstance(db_data, HasSnapshot) and isinstance(db_metadata, HasSnapshot)
     state = SharedState(store, timeout=timeout) if is_shared else Commits(store, timeout=timeout)
     state.strict_v1 = strict_v1
+    state.ns_times = ns_times
     has_root = _has_root(db_metadata)
     if not state.store.is_read_only:
         _prepare_ids(state, has_root)
@@ -140,7 +143,7 @@ def _make_root(state: Commits) -> None:
     if root_id != ROOT_ID:
         store.roll_back((0, 0))
         raise _foreign(f"the metadata database gives id {root_id} where a new one gives {ROOT_ID}")
-    now = int(time.time())
+    now = state.now()
     metadata = Metadata(ROOT_ID, "", FileType.directory, 0, now, now, now, 0o755)
     try:
         store.write([(ROOT_ID, codec.encode(Directory(metadata, 0)))], [], [], [])
@@ -161,7 +164,7 @@ def open_path(
     """Open the filesystem in folder *path* (its databases are `data` and `metadata` in it), making it if it is missing.
 
     *synchronous*: what a finished call survives: "normal" a killed process, "full" also a power cut, "off" a normal
-    exit. *timeout*: seconds to wait for another process that has it open for writing, and, if not 0, for another
+    exit. *strict_v1* and *ns_times* are those of `new`. *timeout*: seconds to wait for another process that has it open for writing, and, if not 0, for another
     thread's transaction. *read_only* opens beside a writer, and writes nothing.
 
     Raises FileNotFoundError (read_only, and nothing there), PermissionError, ourdb.DatabaseLocked, OSError.

@@ -6,7 +6,6 @@ chunks; chunks that two files share are copied. A file with a lost chunk stays a
 
 from __future__ import annotations
 
-import time
 from itertools import chain
 from typing import Final
 
@@ -147,7 +146,7 @@ def _lost_and_found(state: Commits) -> int:
     there = find(state, root, _LOST)
     if there is None:
         change = Change()
-        there = add(state, change, root, _LOST, FileType.directory, int(time.time()), mode=0o700)
+        there = add(state, change, root, _LOST, FileType.directory, state.now(), mode=0o700)
         state.apply(change)
     return there.metadata.id if type(there) is Directory else state.root_id
 

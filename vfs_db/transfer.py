@@ -8,20 +8,21 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 from vfs_db import chunks
+from vfs_db.attributes import kept
 from vfs_db.change import Change
 from vfs_db.commit import Commits
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType, Metadata
+from vfs_db.moment import nanoseconds
 from vfs_db.path import check_name, join
 from vfs_db.resolve import directory
 from vfs_db.state import State, damaged
-from vfs_db.tree import add, children, find, remove, save
+from vfs_db.tree import add, all_children, find, remove, save
 
 __all__ = ["Progress", "export_tree", "import_tree"]
 
@@ -95,9 +96,9 @@ def _import_one(
     return made
 
 
-def _like(name: str, kind: FileType, status: os.stat_result) -> Metadata:
+def _like(name: str, kind: FileType, status: os.stat_result, keeps_ns: bool) -> Metadata:
     """Return metadata with the mode and the times of a host entry."""
-    modified_at, accessed_at = status.st_mtime_ns // 1_000_000_000, status.st_atime_ns // 1_000_000_000
+    modified_at, accessed_at = kept(status.st_mtime_ns, keeps_ns), kept(status.st_atime_ns, keeps_ns)
     return Metadata(0, name, kind, 0, 0, modified_at, accessed_at, stat.S_IMODE(status.st_mode))
 
 
@@ -106,10 +107,19 @@ def _make(
     status: os.stat_result, target: str = "",
 ) -> FSEntry:  # fmt: skip
     change = Change()
-    now = int(time.time())
+    now = state.now()
     if there is not None:
         remove(state, change, parent, there, now)
-    made = add(state, change, parent, found.name, kind, now, like=_like(found.name, kind, status), target=target)
+    made = add(
+        state,
+        change,
+        parent,
+        found.name,
+        kind,
+        now,
+        like=_like(found.name, kind, status, state.ns_times),
+        target=target,
+    )
     state.apply(change)
     return made
 
@@ -120,8 +130,8 @@ def _import_file(
 ) -> FSEntry:  # fmt: skip
     """Copy a file piece by piece; a small one is a single change. A file that is there keeps its id."""
     change = Change()
-    like = _like(found.name, FileType.file, status)
-    now = int(time.time())
+    like = _like(found.name, FileType.file, status, state.ns_times)
+    now = state.now()
     if there is not None and type(there) is not File:
         remove(state, change, parent, there, now)
         there = None
@@ -140,22 +150,22 @@ def _import_file(
             file = chunks.write_range(state, change, file, file.metadata.size, data, like.modified_at)
             report(found.path, len(data))
     metadata = file.metadata
-    saved = save(state, change, file, _with_status(metadata, status))
+    saved = save(state, change, file, _with_status(metadata, status, state.ns_times))
     state.apply(change)
     return saved
 
 
-def _with_status(metadata: Metadata, status: os.stat_result) -> Metadata:
-    like = _like(metadata.name, metadata.file_type, status)
+def _with_status(metadata: Metadata, status: os.stat_result, keeps_ns: bool) -> Metadata:
+    like = _like(metadata.name, metadata.file_type, status, keeps_ns)
     return Metadata(
         metadata.id, metadata.name, metadata.file_type, metadata.size, metadata.created_at,
-        like.modified_at, like.accessed_at, like.mode, metadata.owner, metadata.group,
+        like.modified_at, like.accessed_at, like.mode, metadata.owner, metadata.group, metadata.extension,
     )  # fmt: skip
 
 
 def _set(state: Commits, entry: FSEntry, status: os.stat_result) -> None:
     change = Change()
-    save(state, change, entry, _with_status(entry.metadata, status))
+    save(state, change, entry, _with_status(entry.metadata, status, state.ns_times))
     state.apply(change)
 
 
@@ -175,7 +185,7 @@ def export_tree(state: State, path: str, host_dir: str, progress: Progress | Non
         at, folder, present, above = stack.pop()
         if present.metadata.id in above:
             raise damaged(present.metadata.id, f"directory {at} contains itself")
-        for entry in state.read(children, state, present):
+        for entry in all_children(state, present):
             host_path = os.path.join(folder, _host_name(entry, at))
             below = join(at, entry.metadata.name)
             if type(entry) is Directory:
@@ -189,7 +199,7 @@ def export_tree(state: State, path: str, host_dir: str, progress: Progress | Non
             report(below, 0)
     for host_path, entry in reversed(done):  # times and modes of folders last: writing into them changes or needs them
         os.chmod(host_path, entry.metadata.mode & _PERMISSIONS)
-        os.utime(host_path, (entry.metadata.accessed_at, entry.metadata.modified_at))
+        os.utime(host_path, ns=_times(entry))
 
 
 def _host_name(entry: FSEntry, path: str) -> str:
@@ -224,7 +234,7 @@ def _export_link(entry: Symlink, host_path: str) -> None:
     _remove_other(host_path)
     os.symlink(entry.target, host_path)
     if os.utime in os.supports_follow_symlinks:
-        os.utime(host_path, (entry.metadata.accessed_at, entry.metadata.modified_at), follow_symlinks=False)
+        os.utime(host_path, ns=_times(entry), follow_symlinks=False)
 
 
 def _export_file(state: State, entry: File, host_path: str, path: str, report: Progress) -> None:
@@ -241,7 +251,7 @@ def _export_file(state: State, entry: File, host_path: str, path: str, report: P
             os.fchmod(descriptor, entry.metadata.mode & _PERMISSIONS)
     finally:
         os.close(descriptor)
-    os.utime(host_path, (entry.metadata.accessed_at, entry.metadata.modified_at))
+    os.utime(host_path, ns=_times(entry))
 
 
 def _pieces(state: State, file: File) -> Iterator[bytes]:
@@ -249,3 +259,7 @@ def _pieces(state: State, file: File) -> Iterator[bytes]:
         yield state.read(chunks.read, state, file)
     else:
         yield from chunks.iterate(state, file)
+
+
+def _times(entry: FSEntry) -> tuple[int, int]:
+    return nanoseconds(entry.metadata.accessed_at), nanoseconds(entry.metadata.modified_at)

@@ -193,8 +193,10 @@ def put_in(state: Commits, change: Change, directory: Directory, entry: FSEntry,
     metadata = directory.metadata
     entry_id = entry.metadata.id
     ids = directory.children
-    if isinstance(ids, Children):
+    if isinstance(ids, Children) and not state.strict_v1:
         ids = _edited(state, change, ids, entry.metadata.name, entry_id)
+    elif isinstance(ids, Children):
+        ids = _listed(state, change, ids).added_one(entry_id)
     elif len(ids) < _LISTED_MAX or state.strict_v1:
         ids = ids.added_one(entry_id)
     else:
@@ -293,7 +295,7 @@ def _listed(state: Commits, change: Change, ids: Children) -> IdList:
     """Return the children in a list, and free the pages."""
     pages = Children(ids.root, ids.length, ids.owner_id, _Pages(state, change))
     items = list(scan(pages))
-    if len(items) > _LISTED_MAX:  # the count was wrong
+    if len(items) > _LISTED_MAX and not state.strict_v1:  # the count was wrong
         return Children(ids.root, len(items), ids.owner_id, state)
     freed = list(page_ids(pages))
     for page_id in freed:

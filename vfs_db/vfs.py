@@ -19,6 +19,7 @@ from vfs_db.path import PathLike, as_text
 from vfs_db.reading import ReadableFS
 from vfs_db.state import State
 from vfs_db.store import Store
+from vfs_db.version_1 import to_version_1
 from vfs_db.writing import WritableFS
 
 __all__ = ["DatabaseVFS"]
@@ -110,9 +111,16 @@ class DatabaseVFS(WritableFS):
         self._state.forget()
         return problems
 
-    def compact(self, keep_history: bool = True) -> None:
-        """Take back the space of replaced and deleted records, where the databases can."""
+    def compact(self, keep_history: bool = True, *, strict_v1: bool = False) -> None:
+        """Take back the space of replaced and deleted records, where the databases can.
+
+        *strict_v1*: make all entries version 1 first, where they fit: times are cut to whole seconds; a list that is too
+        long for one record, and an entry with fields of a newer format, stay as they are.
+        """
         with self._state.lock:
+            if strict_v1:
+                with self.transaction():
+                    to_version_1(self._state)
             self._state.store.save_counters()
             maintenance.compact(self._state, keep_history)
 

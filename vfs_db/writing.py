@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Any, Final, Generic, Self, TypeVar
@@ -95,7 +94,7 @@ class WritableFS(ReadableFS):
         if there is not None:
             raise os_error(errno.EEXIST, path)
         change = Change()
-        entry = add(state, change, directory, name, kind, int(time.time()), mode=mode, target=target)
+        entry = add(state, change, directory, name, kind, state.now(), mode=mode, target=target)
         self._added(change, entry)
         return entry
 
@@ -142,7 +141,7 @@ class WritableFS(ReadableFS):
             made = entry is None
             if entry is None:
                 change = Change()
-                entry = add(self._state, change, directory, name, FileType.directory, int(time.time()), mode=mode)
+                entry = add(self._state, change, directory, name, FileType.directory, self._state.now(), mode=mode)
                 self._added(change, entry)
         if not made:
             entry = self._directory_there(path, entry)
@@ -168,7 +167,7 @@ class WritableFS(ReadableFS):
         state = self._state
         directory, name, entry = locate(state, path, follow=True)
         change = Change()
-        now = int(time.time())
+        now = state.now()
         if entry is None:
             entry = add(state, change, directory, name, FileType.file, now, mode=mode)
             self._added(change, entry)
@@ -191,7 +190,7 @@ class WritableFS(ReadableFS):
         state = self._state
         directory, name, entry = locate(state, path, follow=True)
         change = Change()
-        now = int(time.time())
+        now = state.now()
         if entry is None and memoryview(data).nbytes > chunks.LISTED_SIZE_MAX:
             entry = add(state, change, directory, name, FileType.file, now)
             self.last_inserted_id = entry.metadata.id
@@ -217,7 +216,7 @@ class WritableFS(ReadableFS):
     def _file_concatenate(self, path: str, data: chunks.Buffer) -> File:
         state = self._state
         change = Change()
-        now = int(time.time())
+        now = state.now()
         file = self._file_for_writing(change, path, now)
         written = chunks.write_range(state, change, file, file.metadata.size, data, now)
         if written is not file:
@@ -262,7 +261,7 @@ class WritableFS(ReadableFS):
         if size < 0:
             raise os_error(errno.EINVAL, path)
         change = Change()
-        resized = chunks.resize(self._state, change, file, size, int(time.time()))
+        resized = chunks.resize(self._state, change, file, size, self._state.now())
         change.entries[file.metadata.id] = resized
         self._state.apply(change)
         return resized
@@ -320,8 +319,8 @@ class WritableFS(ReadableFS):
         ns: tuple[int, int] | None = None,
         follow_symlinks: bool = True,
     ) -> FSEntry:
-        """Set (accessed, modified), as `os.utime`; cut to whole seconds. Raises OverflowError beyond 64 bits."""
-        accessed, modified = times_of(times, ns, int(time.time()))
+        """Set (accessed, modified), as `os.utime`; cut to whole seconds without `ns_times`. Raises OverflowError beyond 64 bits."""
+        accessed, modified = times_of(times, ns, self._state.now(), keeps_ns=self._state.ns_times)
         if not all(-(1 << 63) <= value < 1 << 63 for value in (accessed, modified)):
             raise OverflowError(f"timestamp out of range for 64 bits: {accessed}, {modified}")
         fields = {"accessed_at": accessed, "modified_at": modified}

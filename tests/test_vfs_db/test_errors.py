@@ -171,7 +171,7 @@ def test_links_that_multiply_end(fs: DatabaseVFS) -> None:
 
 def test_full_directory_is_refused_before_anything_changes() -> None:
     """A version 1 entry holds what fits 65535 bytes."""
-    fs = vfs_db.new(MemoryDatabase(), MemoryDatabase())
+    fs = vfs_db.new(MemoryDatabase(), MemoryDatabase(), strict_v1=True)
     fs.dir_create("d")
     with fs.transaction():
         for number in range(16_350):
@@ -192,7 +192,7 @@ def test_full_directory_is_refused_before_anything_changes() -> None:
 
 
 def test_file_of_too_many_chunks_is_refused() -> None:
-    fs = vfs_db.new(MemoryDatabase(), MemoryDatabase())
+    fs = vfs_db.new(MemoryDatabase(), MemoryDatabase(), strict_v1=True)
     fs.file_write("f", b"before")
     with fs.open("f", "r+b", buffering=0) as file:
         file.seek(2 << 30)
@@ -373,11 +373,6 @@ def test_read_only_writes_nothing(tmp_path: Path) -> None:
                 call()
             assert caught.value.errno == errno.EROFS
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == files
-
-
-def test_nanoseconds_need_more_than_version_1(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="whole seconds"):
-        vfs_db.open(tmp_path, ns_times=True)
 
 
 def test_flipped_bytes_on_disk_are_eio(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,98 @@ def test_page_that_leads_back_to_itself_is_an_error_not_a_loop() -> None:
     for call in (fs.dir_list, lambda path: fs.get(f"{path}/5"), lambda path: list(fs.scandir(path)), fs.remove_tree):
         with pytest.raises(OSError, match="page"):
             call("d")
+
+
+def test_strict_v1_stays_version_1_and_changes_nothing_beyond_its_limits() -> None:
+    fs = vfs_db.new(MemoryDatabase(), MemoryDatabase(), strict_v1=True)
+    fs.dir_create("d")
+    fill(fs, "d", [str(number) for number in range(2000)])
+    assert version(fs, "d") == 1
+    assert len(fs.dir_list("d")) == 2000
+    assert [str(problem) for problem in fs.check()] == []
+
+
+def test_strict_v1_file_holds_what_one_record_lists_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "CHUNK_SIZE", 3)
+    monkeypatch.setattr(chunks, "LISTED_SIZE_MAX", 3 * chunks.CHUNKS_MAX)
+    fs = vfs_db.new(MemoryDatabase(), MemoryDatabase(), strict_v1=True)
+    fs.file_write("f", b"xyz" * 16_000)
+    with pytest.raises(OSError, match="too large") as caught:
+        while True:
+            fs.file_concatenate("f", b"abc")
+    assert caught.value.errno == errno.EFBIG
+    assert version(fs, "f") == 1
+    size = fs.stat("f").st_size
+    assert fs.file_read("f") == b"xyz" * 16_000 + b"abc" * (size // 3 - 16_000)
+    assert len(fs.db_metadata.get(fs.get("f").metadata.id)) > 65535 - 4
+    with pytest.raises(OSError, match="too large"):
+        fs.file_write("new", b"x" * (size + 300))
+    assert not fs.exists("new")
+    assert [str(problem) for problem in fs.check()] == []
+
+
+def test_compact_makes_a_tree_version_1_where_it_fits() -> None:
+    fs = vfs_db.new(MemoryDatabase(), MemoryDatabase(), ns_times=True)
+    fs.makedirs("a/many")
+    names = [str(number) for number in range(1100)]
+    fill(fs, "a/many", names)
+    assert version(fs, "a/many") == 2
+    fs.compact(strict_v1=True)
+    assert {version(fs, path) for path, _ in fs.find("/")} == {1}
+    assert sorted(entry.metadata.name for entry in fs.dir_list("a/many")) == sorted(names)
+    assert [str(problem) for problem in fs.check()] == []
+
+
+def test_ns_times_are_kept_to_the_nanosecond(tmp_path: Path) -> None:
+    with vfs_db.open(tmp_path / "vfs", ns_times=True) as fs:
+        fs.file_write("f", b"x")
+        assert fs.stat("f").st_mtime_ns % 1_000_000_000 or fs.stat("/").st_mtime_ns % 1_000_000_000
+        fs.utime("f", ns=(1_000_000_001, -1))
+        fs.chmod("f", 0o600)
+    with vfs_db.open(tmp_path / "vfs") as fs:
+        assert (fs.stat("f").st_atime_ns, fs.stat("f").st_mtime_ns) == (1_000_000_001, -1)
+        fs.chmod("f", 0o640)
+        assert fs.stat("f").st_mtime_ns == -1
+        fs.export_tree("/", tmp_path / "out")
+        assert (tmp_path / "out/f").stat().st_mtime_ns == -1
+        fs.utime("f", ns=(1_000_000_001, 2_999_999_999))
+        assert (fs.stat("f").st_atime_ns, fs.stat("f").st_mtime_ns) == (1_000_000_000, 2_000_000_000)
+        assert version(fs, "f") == 2, "it was created at a time with nanoseconds"
+        fs.compact(strict_v1=True)
+        assert version(fs, "f") == 1
+    with pytest.raises(ValueError, match="strict_v1"):
+        vfs_db.new(MemoryDatabase(), MemoryDatabase(), ns_times=True, strict_v1=True)
+
+
+def test_entry_of_a_newer_format_is_refused_kept_and_not_repaired_away() -> None:
+    fs = vfs_db.new(MemoryDatabase(), MemoryDatabase(), ns_times=True)
+    fs.dir_create("d")
+    fs.file_write("d/f", b"x")
+    entry_id = fs.get("d").metadata.id
+    data = bytearray(fs.db_metadata.get(entry_id))
+    data[8] |= 0x80
+    fs.db_metadata.set(id=entry_id, data=bytes(data))
+    fs.refresh()
+    with pytest.warns(vfs_db.DamagedEntry, match="features 0x80"):
+        assert fs.dir_list("/") == []
+    assert [problem.kind for problem in fs.check()] == ["unsupported"]
+    fs.repair("free")
+    data[8] &= ~0x80
+    fs.db_metadata.set(id=entry_id, data=bytes(data))
+    fs.refresh()
+    assert fs.file_read("d/f") == b"x"
+
+
+def test_damaged_page_is_reported_and_repair_loses_no_file() -> None:
+    fs = vfs_db.new(MemoryDatabase(), MemoryDatabase())
+    fs.dir_create("d")
+    fill(fs, "d", [f"{number:04}" for number in range(1500)])
+    children = fs.get("d").children  # type: ignore[union-attr]
+    assert isinstance(children, name_tree.Children)
+    ids = set(children)
+    fs.db_metadata.set(id=list(name_tree.page_ids(children))[2], data=b"damage")
+    fs.refresh()
+    assert "page" in {problem.kind for problem in fs.check()}
+    fs.repair()
+    assert [str(problem) for problem in fs.check()] == []
+    assert {entry.metadata.id for place in ("d", "lost+found") for entry in fs.dir_list(place)} == ids
