@@ -172,7 +172,8 @@ class RawFile(io.RawIOBase):
     def _write_now(self, state: Commits, change: Change, file: File, view: Buffer) -> File:
         offset = file.metadata.size if self._appends else self._position
         written = chunks.write_range(state, change, file, offset, view, state.now())
-        self._position = offset + len(view)
+        if view:  # writing nothing moves nothing, in append mode neither
+            self._position = offset + len(view)
         return written
 
     def truncate(self, size: int | None = None, /) -> int:

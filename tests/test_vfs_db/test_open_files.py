@@ -373,3 +373,14 @@ def test_any_calls_do_what_a_file_on_disk_does(
                 assert results[0] == results[1], (name, arguments)
         assert fs.file_read("f") == path.read_bytes()
         assert list(fs.check()) == []
+
+
+def test_appending_nothing_does_not_move(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"abc")
+    with vfs_db.new(MemoryDatabase(), MemoryDatabase()) as fs:
+        fs.file_write("f", b"abc")
+        for file in (open(tmp_path / "f", "a+b", buffering=0), fs.open("f", "a+b", buffering=0)):
+            with file:
+                file.seek(1)
+                file.write(b"")
+                assert file.read(1) == b"b"
