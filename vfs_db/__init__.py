@@ -7,6 +7,7 @@ from vfs_db import codec
 from vfs_db.check import Problem
 from vfs_db.chunks import CHUNK_SIZE
 from vfs_db.codec import CorruptEntry
+from vfs_db.converting import convert
 from vfs_db.database import Database, MemoryDatabase
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import DamagedEntry, InvalidName
@@ -37,6 +38,7 @@ __all__ = [
     "Symlink",
     "Version",
     "codec",
+    "convert",
     "new",
     "open",
 ]

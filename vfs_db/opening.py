@@ -13,6 +13,7 @@ from vfs_db.counter import CorruptCounter, Counter
 from vfs_db.database import Database, HasSnapshot
 from vfs_db.entries import Directory, File
 from vfs_db.errors import database_error
+from vfs_db.image import Frozen, NewestEntries, is_image
 from vfs_db.metadata import FileType, Metadata
 from vfs_db.name_tree import Children, page_ids
 from vfs_db.path import PathLike
@@ -34,6 +35,9 @@ def new(
     transaction; 0 waits without end. Raises OSError: EINVAL for databases that hold something else, EROFS for empty
     ones that can't be written, EIO for a damaged root.
 
+    Databases that the reference wrote with its latest commits (each save under a new key) are read only, after one scan;
+    `convert` makes a filesystem of them that can be written.
+
     *strict_v1*: all that is written stays version 1, which the reference reads, and what does not fit that is refused (OSError:
     EMLINK, EFBIG). *ns_times*: times are kept to the nanosecond, in version 2 entries.
     """
@@ -41,6 +45,8 @@ def new(
         raise ValueError("ns_times=True needs version 2 entries, which strict_v1=True excludes")
     if db_data is db_metadata:
         raise ValueError("data and metadata need a database each: their ids would collide")
+    if is_image(db_metadata):
+        db_data, db_metadata = Frozen(db_data), NewestEntries(db_metadata)
     store = Store(db_data, db_metadata)
     is_shared = store.is_read_only and isinstance(db_data, HasSnapshot) and isinstance(db_metadata, HasSnapshot)
     state = SharedState(store, timeout=timeout) if is_shared else Commits(store, timeout=timeout)

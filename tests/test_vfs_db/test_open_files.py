@@ -379,8 +379,8 @@ def test_appending_nothing_does_not_move(tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"abc")
     with vfs_db.new(MemoryDatabase(), MemoryDatabase()) as fs:
         fs.file_write("f", b"abc")
-        for file in (open(tmp_path / "f", "a+b", buffering=0), fs.open("f", "a+b", buffering=0)):
-            with file:
+        with open(tmp_path / "f", "a+b", buffering=0) as disk, fs.open("f", "a+b", buffering=0) as ours:
+            for file in (disk, ours):
                 file.seek(1)
                 file.write(b"")
                 assert file.read(1) == b"b"
