@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 from types import TracebackType
 from typing import IO, Self, TextIO
 
@@ -15,12 +16,13 @@ from vfs_db import chunks, search
 from vfs_db.attributes import stat_of
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
+from vfs_db.id_list import IdList
 from vfs_db.metadata import FileType
 from vfs_db.path import PathLike, as_text, join
 from vfs_db.resolve import Place, directory, locate
 from vfs_db.search import DirEntry
 from vfs_db.state import State
-from vfs_db.tree import children
+from vfs_db.tree import all_children, children, scan_children
 
 __all__ = ["ReadableFS", "ScandirIterator"]
 
@@ -28,8 +30,8 @@ __all__ = ["ReadableFS", "ScandirIterator"]
 class ScandirIterator(Iterator[DirEntry]):
     """What `scandir` returns: an iterator, and a context manager."""
 
-    def __init__(self, entries: list[DirEntry]) -> None:
-        self._entries = iter(entries)
+    def __init__(self, entries: Iterator[DirEntry]) -> None:
+        self._entries = entries
 
     def __next__(self) -> DirEntry:
         return next(self._entries)
@@ -163,12 +165,31 @@ class ReadableFS:
         return children(self._state, found) if type(found) is Directory else []
 
     def scandir(self, path: PathLike = "/") -> ScandirIterator:
-        """Return an iterator over the entries in *path*, each with the methods of `os.DirEntry`, and `.entry`."""
+        """Return an iterator over the entries in *path*, each with the methods of `os.DirEntry`, and `.entry`.
+
+        A directory of more than 1024 is read some hundreds at a time; each part is of one committed state.
+        """
         text = as_text(path)
-        found = self.dir_list(text)
+        found = self._state.read(self._scan, text)
         return ScandirIterator(
-            [DirEntry(one.metadata.name, join(text, one.metadata.name), one, fs=self) for one in found]
+            DirEntry(one.metadata.name, join(text, one.metadata.name), one, fs=self) for one in found
         )
+
+    def _scan(self, path: str) -> Iterator[FSEntry]:
+        return self._each(directory(self._state, path, second_try=True))
+
+    def each_of(self, directory: Directory) -> Iterator[FSEntry]:
+        """Yield the entries in *directory* as it is now; a large one is read as it goes. Raises OSError when it is gone."""
+        found = self._state.read(self._state.entry, directory.metadata.id)
+        return self._each(found) if type(found) is Directory else iter(())
+
+    def _each(self, directory: Directory) -> Iterator[FSEntry]:
+        """Yield the entries in *directory*: the first part is read now, so that errors come now."""
+        after = None
+        part = self._state.read(scan_children, self._state, directory, after)
+        if type(directory.children) is IdList:
+            return iter(part)
+        return chain(part, all_children(self._state, directory, part[-1].metadata.name) if part else ())
 
     def walk(
         self,

@@ -26,7 +26,7 @@ class Readable(Protocol):
     def get(self, path: str, /) -> FSEntry: ...
     def get_followed(self, path: str, /) -> FSEntry: ...
     def dir_list(self, path: str, /) -> list[FSEntry]: ...
-    def list_of(self, directory: Directory, /) -> list[FSEntry]: ...
+    def each_of(self, directory: Directory, /) -> Iterator[FSEntry]: ...
 
 
 @attrs.frozen
@@ -110,7 +110,7 @@ def walk(
                 _report(onerror, OSError(errno.EIO, message, path))
             continue
         try:
-            directories, others = _sorted_out(fs, path, fs.list_of(directory), followlinks)
+            directories, others = _sorted_out(fs, path, fs.each_of(directory), followlinks)
         except OSError as error:
             _report(onerror, error)
             continue
@@ -132,7 +132,7 @@ def _report(onerror: Callable[[OSError], object] | None, error: OSError) -> None
 
 
 def _sorted_out(
-    fs: Readable, path: str, entries: list[FSEntry], followlinks: bool
+    fs: Readable, path: str, entries: Iterator[FSEntry], followlinks: bool
 ) -> tuple[dict[str, Directory | None], list[str]]:
     """Return the directories by name (links to one as None, unless they are followed), and the names of the others."""
     directories: dict[str, Directory | None] = {}
@@ -246,13 +246,26 @@ def find(
             and (newer_than is None or metadata.modified_at > newer_than)
         )
 
-    stack: list[tuple[str, FSEntry, int, frozenset[int]]] = [(path, fs.get(path), 0, frozenset())]
-    while stack:
-        at, entry, depth, above = stack.pop()
-        if passes(entry):
-            yield at, entry
-        if isinstance(entry, Directory) and (depth_max is None or depth < depth_max):
+    top = fs.get(path)
+    if passes(top):
+        yield path, top
+    # Iterators, not lists, so that a directory of a million entries is not held in memory.
+    stack: list[tuple[str, Iterator[FSEntry], frozenset[int]]] = []
+
+    def enter(at: str, entry: FSEntry, above: frozenset[int]) -> None:
+        if isinstance(entry, Directory) and (depth_max is None or len(above) < depth_max):
             if entry.metadata.id in above:
                 raise OSError(errno.EIO, f"directory {entry.metadata.id} contains itself; see check()", at)
-            inside = above | {entry.metadata.id}
-            stack += [(join(at, one.metadata.name), one, depth + 1, inside) for one in reversed(fs.list_of(entry))]
+            stack.append((at, fs.each_of(entry), above | {entry.metadata.id}))
+
+    enter(path, top, frozenset())
+    while stack:
+        inside, entries, above = stack[-1]
+        entry = next(entries, None)
+        if entry is None:
+            stack.pop()
+            continue
+        at = join(inside, entry.metadata.name)
+        if passes(entry):
+            yield at, entry
+        enter(at, entry, above)

@@ -105,9 +105,8 @@ def _paged_entries(state: State, directory: Directory, items: dict[bytes, int]) 
     return found
 
 
-def all_children(state: State, directory: Directory) -> Iterator[FSEntry]:
-    """Yield the entries in *directory*, each part of them read as one committed state."""
-    after: str | None = None
+def all_children(state: State, directory: Directory, after: str | None = None) -> Iterator[FSEntry]:
+    """Yield the entries in *directory*, those after the name *after*, each part of them read as one committed state."""
     while part := state.read(scan_children, state, directory, after):
         yield from part
         after = part[-1].metadata.name

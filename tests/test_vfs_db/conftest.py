@@ -32,11 +32,13 @@ class ThreeMethods:
         del self.records[id]
 
 
-KINDS = ("memory", "memory incremental", "three methods", "ourdb", "ourdb incremental")
+KINDS = ("memory", "memory incremental", "memory strict_v1", "three methods", "ourdb", "ourdb incremental")
 
 
 def make(kind: str, folder: Path) -> DatabaseVFS:
     """Return an empty filesystem over databases of *kind*; those on disk lie in *folder*."""
+    if kind == "memory strict_v1":
+        return vfs_db.new(MemoryDatabase(), MemoryDatabase(), strict_v1=True)
     if kind.startswith("memory"):
         is_incremental = kind.endswith("incremental")
         return vfs_db.new(

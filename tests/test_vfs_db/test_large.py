@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ def version(fs: DatabaseVFS, path: str) -> int:
     return fs.db_metadata.get(fs.get(path).metadata.id)[0]
 
 
-def test_directory_is_version_2_beyond_1024_children_and_version_1_again_at_512(fs: DatabaseVFS) -> None:
+@pytest.mark.parametrize("kind", ["memory", "memory incremental", "three methods", "ourdb", "ourdb incremental"])
+def test_directory_is_version_2_beyond_1024_children_and_version_1_again_at_512(
+    make_fs: Callable[[str], DatabaseVFS], kind: str
+) -> None:
+    fs = make_fs(kind)
     fs.dir_create("d")
     names = [f"{number:05}" for number in range(1025)]
     fill(fs, "d", names[:1024])
@@ -38,6 +43,40 @@ def test_directory_is_version_2_beyond_1024_children_and_version_1_again_at_512(
     assert version(fs, "d") == 1
     assert sorted(found.name for found in fs.scandir("d")) == names[513:]
     fs.remove_tree("d")
+    assert [str(problem) for problem in fs.check()] == []
+
+
+def test_large_directory_is_listed_while_it_changes_and_part_by_part() -> None:
+    """What stays is listed once, whatever comes and goes meanwhile; the first entry costs a few hundred records, not all."""
+    metadata = Counting()
+    fs = vfs_db.new(MemoryDatabase(), metadata)
+    fs.dir_create("d")
+    names = [f"{number:05}" for number in range(5000)]
+    fill(fs, "d", names)
+    fs.refresh()
+    metadata.gets = 0
+    found = []
+    for entry in fs.scandir("d"):
+        found.append(entry.name)
+        if len(found) == 1:
+            assert metadata.gets < 600
+        if len(found) % 500 == 0:
+            fs.delete(f"d/{entry.name}")
+            fs.file_create(f"d/{entry.name}+")
+    assert [name for name in found if not name.endswith("+")] == names
+    assert len(found) == len(set(found))
+    ((_, _, walked),) = fs.walk("d")
+    assert walked == [path.removeprefix("d/") for path, _ in fs.find("d")][1:] == sorted(walked)
+
+
+class Counting(MemoryDatabase):
+    """Counts what is read of it."""
+
+    gets = 0
+
+    def get(self, id: int) -> bytes:
+        self.gets += 1
+        return super().get(id)
 
 
 def test_large_directory_answers_as_a_dict_does(fs: DatabaseVFS) -> None:
