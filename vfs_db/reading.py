@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import chain
 from types import TracebackType
 from typing import IO, Self, TextIO
 
@@ -16,13 +15,12 @@ from vfs_db import chunks, search
 from vfs_db.attributes import stat_of
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
-from vfs_db.id_list import IdList
 from vfs_db.metadata import FileType
 from vfs_db.path import PathLike, as_text, join
 from vfs_db.resolve import Place, directory, locate
 from vfs_db.search import DirEntry
 from vfs_db.state import State
-from vfs_db.tree import all_children, children, scan_children
+from vfs_db.tree import all_children, children
 
 __all__ = ["ReadableFS", "ScandirIterator"]
 
@@ -176,20 +174,11 @@ class ReadableFS:
         )
 
     def _scan(self, path: str) -> Iterator[FSEntry]:
-        return self._each(directory(self._state, path, second_try=True))
+        return all_children(self._state, directory(self._state, path, second_try=True))
 
     def each_of(self, directory: Directory) -> Iterator[FSEntry]:
         """Yield the entries in *directory* as it is now; a large one is read as it goes. Raises OSError when it is gone."""
-        found = self._state.read(self._state.entry, directory.metadata.id)
-        return self._each(found) if type(found) is Directory else iter(())
-
-    def _each(self, directory: Directory) -> Iterator[FSEntry]:
-        """Yield the entries in *directory*: the first part is read now, so that errors come now."""
-        after = None
-        part = self._state.read(scan_children, self._state, directory, after)
-        if type(directory.children) is IdList:
-            return iter(part)
-        return chain(part, all_children(self._state, directory, part[-1].metadata.name) if part else ())
+        return all_children(self._state, directory)
 
     def walk(
         self,

@@ -21,7 +21,7 @@ from vfs_db.name_tree import Children, Edit, build, find_in, page_ids, scan
 from vfs_db.name_tree import add as add_name
 from vfs_db.name_tree import remove as remove_name
 from vfs_db.page import NamePage, Page
-from vfs_db.state import State, damaged
+from vfs_db.state import MissingEntry, State, damaged
 
 __all__ = [
     "add", "all_children", "children", "find", "is_empty", "is_inside", "place", "put_in", "relist", "remove", "save",
@@ -76,19 +76,25 @@ def _is_at(entry: FSEntry, directory_id: int, name: str) -> bool:
     return entry.parent_id == directory_id and entry.metadata.name == name
 
 
-def scan_children(state: State, directory: Directory, after: str | None = None) -> list[FSEntry]:
-    """Return some of the entries in *directory*, those after the name *after*; none: there are no more.
+def scan_children(state: State, directory_id: int, after: str | None = None) -> tuple[list[FSEntry], bool]:
+    """Return some of the entries in a directory as it is now, those after the name *after*, and whether there may be more.
 
     A directory in pages gives them in the order of their names' bytes, some hundreds at a time; others all at once.
     """
-    if not isinstance(directory.children, Children):
-        return children(state, directory) if after is None else []
+    directory = state.entry(directory_id)
+    if type(directory) is not Directory:
+        return [], False
     start = b"" if after is None else after.encode("utf-8", "surrogateescape")
-    found: list[FSEntry] = []
+    if not isinstance(directory.children, Children):
+        found = children(state, directory)
+        if after is not None:  # it has shrunk meanwhile
+            found = [entry for entry in found if entry.metadata.name.encode("utf-8", "surrogateescape") > start]
+        return found, False
     items = scan(directory.children, start)
+    found = []
     while not found and (part := dict(islice(items, _SCAN_SIZE))):
         found = _paged_entries(state, directory, part)
-    return found
+    return found, bool(found)
 
 
 def _paged_entries(state: State, directory: Directory, items: dict[bytes, int]) -> list[FSEntry]:
@@ -105,13 +111,19 @@ def _paged_entries(state: State, directory: Directory, items: dict[bytes, int]) 
     return found
 
 
-def all_children(state: State, directory: Directory, after: str | None = None) -> Iterator[FSEntry]:
-    """Yield the entries in *directory*, those after the name *after*, each part of them read as one committed state."""
-    while part := state.read(scan_children, state, directory, after):
-        yield from part
-        after = part[-1].metadata.name
-        if not isinstance(directory.children, Children):
+def all_children(state: State, directory: Directory) -> Iterator[FSEntry]:
+    """Return an iterator over the entries in *directory*; each part is read as one committed state, the first one now."""
+    return _all_children(state, directory.metadata.id, *state.read(scan_children, state, directory.metadata.id))
+
+
+def _all_children(state: State, directory_id: int, part: list[FSEntry], has_more: bool) -> Iterator[FSEntry]:
+    yield from part
+    while has_more:
+        try:
+            part, has_more = state.read(scan_children, state, directory_id, part[-1].metadata.name)
+        except MissingEntry:  # the directory was deleted meanwhile
             return
+        yield from part
 
 
 def children(state: State, directory: Directory) -> list[FSEntry]:
@@ -131,7 +143,7 @@ def is_empty(state: State, directory: Directory) -> bool:
     if not directory.children and type(directory.children) is IdList:
         return True
     if isinstance(directory.children, Children):
-        return not scan_children(state, directory) and not any(state.entries(directory.children))
+        return not scan_children(state, directory.metadata.id)[0] and not any(state.entries(directory.children))
     names = Names()
     directory_id = directory.metadata.id
     is_bare = not any(entry.parent_id == directory_id for entry in state.entries(directory.children, names))
