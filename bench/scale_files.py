@@ -7,7 +7,7 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +16,8 @@ from bench.scale import SIZES, anonymous, child, print_table
 
 __all__ = ["report"]
 
-ENTRIES: Final = (1_000, 10_000)
-"""In one directory: version 1 entries hold some 16,000."""
+ENTRIES: Final = (1_000, 10_000, 100_000, 1_000_000)
+"""In one directory: beyond 1024 its names are in pages."""
 
 OPERATIONS: Final = 500
 ROUNDS: Final = 5
@@ -75,7 +75,22 @@ def _directories(folder: Path, sizes: Sequence[int]) -> dict[str, list[float]]:
         with vfs_db.open(images[number]) as fs:
             for (name, job), paths in zip(jobs, (there[:1], there, added, added), strict=True):
                 times[name][number].append(_timed(job, fs, paths))
-    return {name: [statistics.median(rounds) for rounds in by_size] for name, by_size in times.items()}
+    written = [_bytes_per_create(image, fresh) for image in images]
+    return {name: [statistics.median(rounds) for rounds in by_size] for name, by_size in times.items()} | {
+        "written per create, bytes": written
+    }
+
+
+def _bytes_per_create(image: Path, fresh: Iterator[int]) -> float:
+    """Return by how much the record files grow a file created."""
+    before = _record_bytes(image)
+    with vfs_db.open(image) as fs:
+        _create(fs, [str(name) for name in itertools.islice(fresh, OPERATIONS)])
+    return (_record_bytes(image) - before) / OPERATIONS
+
+
+def _record_bytes(image: Path) -> int:
+    return sum(path.stat().st_size for path in image.rglob("*.db"))
 
 
 def _timed(job: _Job, fs: vfs_db.DatabaseVFS, paths: list[str]) -> float:
