@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 from zlib import crc32
 
 from ourdb import maintenance
-from ourdb.commits import OVERLAY_MAX, RECORD_BYTES_MAX, Commits
+from ourdb.commits import INLINE_MAX, OVERLAY_MAX, RECORD_BYTES_MAX, Commits
 from ourdb.compaction import finish_compaction, write_survivors
 from ourdb.config import RECORD_DATA_MAX, Config
 from ourdb.disk import DISK, Disk
@@ -32,7 +32,7 @@ from ourdb.errors import (
 from ourdb.folder import prepare
 from ourdb.identity import Identity, identity_path
 from ourdb.joining import Pointer
-from ourdb.journal import OPERATION, PREFIX, SET
+from ourdb.journal import INLINED, OPERATION, PREFIX, SET
 from ourdb.location import POSITION_MASK, Location, split
 from ourdb.record import HEADER, HEADER_SIZE
 from ourdb.recovery import recover
@@ -392,12 +392,15 @@ class OurDB:
         may be, none where one must be), ReadOnly, DatabaseLocked, OSError (full disk); then nothing has changed.
         """
         commits = self._commits
-        if commits.plain and data.__class__ is bytes and commits.lock.acquire(False):
+        if commits.plain and data.__class__ is bytes and (commits.lock.acquire(False) or commits.acquire()):
             try:
                 record_id = self._set_plainly(id, data)
+                ticket = commits.appended
             finally:
                 commits.lock.release()
             if record_id is not None:
+                if commits.synchronous == "full":
+                    commits.sync_up_to(ticket)
                 return record_id
         transaction = commits.transaction
         if transaction is not None and transaction.thread == get_ident() and commits.refusal is None:
@@ -442,20 +445,27 @@ class OurDB:
         location = files.end_file << 32 | position
         crc = crc32(data)
         record = _pack_header(size, crc, previous.to_bytes(6, "big") if previous else _NO_PREVIOUS) + data
+        kind, frame_size, inlined = SET, _ONE_SIZE, b""
+        if commits.synchronous == "full":
+            if size > INLINE_MAX:
+                return None
+            kind, frame_size, inlined = INLINED, _ONE_SIZE + size, data
         body = _pack_one(
-            _ONE_SIZE, 1, 0, journal.number + 1, next_id, 0, SET, 0, size, record_id, crc, location, previous
+            frame_size, 1, 0, journal.number + 1, next_id, 0, kind, 0, size, record_id, crc, location, previous
         )
+        body += inlined
         chain = crc32(body, journal.chain)
         pwrite = self._disk.pwrite
         if (
             pwrite(commits.plain_fd, record, position) != len(record)
-            or pwrite(journal.fd, chain.to_bytes(4, "little") + body, journal.end) != _ONE_SIZE
+            or pwrite(journal.fd, chain.to_bytes(4, "little") + body, journal.end) != frame_size
         ):
             return None
         with commits.publishing:
-            journal.end += _ONE_SIZE
+            journal.end += frame_size
             journal.chain = chain
             journal.number += 1
+            commits.appended += 1
             files.end_position = position + len(record)
             commits.record_bytes += len(record)
             store.next_id = next_id
@@ -479,8 +489,7 @@ class OurDB:
     def set_many(self, items: Iterable[tuple[int | None, bytes]]) -> list[int]:
         """Store several (id, data) in one commit and return the ids; all or nothing. Errors as `set`."""
         with self._while_open(), self._commits.begin() as transaction:
-            store, put = self._store, transaction.set
-            return [put(store, record_id, data) for record_id, data in items]
+            return transaction.set_many(self._store, items)
 
     def delete_many(self, ids: Iterable[int]) -> None:
         """Remove several records in one commit; all or nothing. Errors as `delete`."""

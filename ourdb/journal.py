@@ -179,6 +179,7 @@ class Journal:
         self.disk = disk
         self.path = path
         self.fd = disk.open(path, create=create, read_only=read_only)
+        self._is_zeroed_ahead = False
         self.allocated = disk.size(self.fd)
         self.header: JournalHeader | None = None
         self.has_damaged_slot = False
@@ -241,6 +242,8 @@ class Journal:
             if not may_use_reserve or needed - 2 * RESERVE > self.allocated:
                 raise
             return
+        if self._is_zeroed_ahead:
+            self.disk.write_zeros(self.fd, self.allocated, target - self.allocated)
         self.allocated = target
 
     def reserve(self) -> None:
@@ -250,7 +253,8 @@ class Journal:
             self._grow(needed, may_use_reserve=False)
 
     def zero_ahead(self) -> None:
-        """Write the preallocated space once, so that a later fdatasync has no block mapping to record."""
+        """Write the preallocated space once, now and when it grows: a later fdatasync has no block mapping to record."""
+        self._is_zeroed_ahead = True
         self.disk.write_zeros(self.fd, self.end, self.allocated - self.end)
 
     def sync(self) -> None:

@@ -20,7 +20,7 @@ from ourdb.errors import CorruptRecord, DatabaseFull
 from ourdb.location import split
 from ourdb.record import HEADER_SIZE, Header, decode_header
 
-__all__ = ["FILE_COUNT_MAX", "POSITION_MAX", "Appender", "RecordFiles"]
+__all__ = ["BUFFER_MAX", "FILE_COUNT_MAX", "POSITION_MAX", "Appender", "RecordFiles"]
 
 FILE_COUNT_MAX: Final = 65536
 POSITION_MAX: Final = 2**32 - 1
@@ -29,7 +29,7 @@ _NAME: Final = re.compile(r"(0|[1-9][0-9]{0,4})\.db")
 _OPEN_MAX: Final = 64
 _MAPS_MAX: Final = 256
 _READS_PER_MAP: Final = 32
-_BUFFER_MAX: Final = 1 << 20
+BUFFER_MAX: Final = 1 << 20
 
 
 class RecordFiles:
@@ -232,7 +232,7 @@ class Appender:
         location = self.file << 32 | self.position
         self.buffer += record
         self.position += len(record)
-        if len(self.buffer) > _BUFFER_MAX:
+        if len(self.buffer) > BUFFER_MAX:
             self.flush()
         return location
 

@@ -1,0 +1,85 @@
+"""Threads that commit at the same time share an fdatasync.
+
+A thread that needs its commit durable leads, if nobody does, or waits. The leader's one fdatasync serves every commit
+that was appended before it began; when it is done the served go on, and one of those that came too late leads next.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["GroupSync"]
+
+_YIELDS_MAX: Final = 4
+
+
+class GroupSync:
+    """Which commits are durable, by their tickets: whole numbers in the order in which they were appended."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._synced = 0
+        self._is_led = False
+        self._batch = 1
+        self._waiting: list[tuple[int, threading.Lock]] = []
+
+    def mark(self, ticket: int) -> None:
+        """Note that all commits up to *ticket* are durable."""
+        with self._mutex:
+            self._synced = max(self._synced, ticket)
+
+    def wait_for(self, ticket: int, appended: Callable[[], int], sync: Callable[[], None]) -> None:
+        """Return when commit *ticket* is durable; *appended* gives the newest ticket. Raises what *sync* raises."""
+        while True:
+            # A lock for each waiting thread, so that all are woken at once: with one that is handed from thread to
+            # thread, the last of eight waits for seven others to wake, longer than the fdatasync takes.
+            with self._mutex:
+                if self._synced >= ticket:
+                    return
+                if not self._is_led:
+                    self._is_led = True
+                    break
+                gate = self._gate(ticket)
+            pass
+        try:
+            self._gather(appended)
+            newest = appended()
+            self._batch = newest - self._synced
+            sync()
+            self.mark(newest)
+        finally:
+            self._hand_over()
+
+    def wait_until_idle(self) -> None:
+        """Return when no fdatasync is under way that began before this call."""
+        with self._mutex:
+            if not self._is_led:
+                return
+            gate = self._gate(0)
+        gate.acquire()
+
+    def _gate(self, ticket: int) -> threading.Lock:
+        gate = threading.Lock()
+        gate.acquire()
+        self._waiting.append((ticket, gate))
+        return gate
+
+    def _gather(self, appended: Callable[[], int]) -> None:
+        # Threads that were served together come back together: wait for as many as last time, but not long.
+        for _ in range(_YIELDS_MAX):
+            if appended() - self._synced >= self._batch:
+                return
+            time.sleep(0)
+
+    def _hand_over(self) -> None:
+        with self._mutex:
+            self._is_led = False
+            woken = [gate for ticket, gate in self._waiting if ticket <= self._synced]
+            self._waiting = [waiting for waiting in self._waiting if waiting[0] > self._synced]
+            if self._waiting:
+                woken.append(self._waiting.pop(0)[1])
+        for gate in woken:
+            gate.release()

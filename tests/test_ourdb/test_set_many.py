@@ -1,0 +1,76 @@
+"""`set_many` takes a short way for common items; whatever comes between them, it does what single sets do."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ourdb
+
+_ITEMS = st.lists(
+    st.tuples(st.integers(0, 9), st.one_of(st.binary(max_size=40), st.binary(max_size=9).map(bytearray))), max_size=30
+)
+
+
+def _bytes_of(path: Path) -> dict[str, str]:
+    files = [*path.glob("*.db"), path / "lookup" / "data"]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches=st.lists(_ITEMS, max_size=4), file_size=st.sampled_from([64, 500_000_000]), full=st.booleans())
+def test_set_many_writes_what_single_sets_write(
+    tmp_path_factory: pytest.TempPathFactory,
+    batches: list[list[tuple[int, bytes]]],
+    file_size: int,
+    full: bool,
+) -> None:
+    folder = tmp_path_factory.mktemp("many")
+    for name in ("one", "many"):
+        with ourdb.new(
+            folder / name, record_nr_max=10, file_size=file_size, incremental_mode=False, keysize=6,
+            synchronous="full" if full else "off",
+        ) as db:  # fmt: skip
+            for items in batches:
+                if name == "many":
+                    assert db.set_many(items) == [record_id for record_id, _ in items]
+                else:
+                    for record_id, data in items:
+                        db.set(id=record_id, data=data)
+    assert _bytes_of(folder / "many") == _bytes_of(folder / "one")
+
+
+def test_items_may_write_themselves_while_they_are_taken(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "db", incremental_mode=False, record_nr_max=100) as db:
+
+        def items() -> Iterator[tuple[int, bytes]]:
+            yield 1, b"one"
+            db.set(id=2, data=b"two")
+            with db.transaction():
+                yield 3, b"three"
+            db.delete(1)
+            yield 4, b"four"
+
+        assert db.set_many(items()) == [1, 3, 4]
+        assert list(db) == [2, 3, 4]
+        assert len(db) == 3
+        assert db.get_many([2, 3, 4]) == [b"two", b"three", b"four"]
+
+
+@pytest.mark.parametrize("bad", [(100, b""), (-1, b""), (True, b""), (5, "text"), (5, bytes(65536)), (None, b"")])
+def test_one_bad_item_leaves_everything_as_it_was(tmp_path: Path, bad: tuple[int, bytes]) -> None:
+    with ourdb.new(tmp_path / "db", incremental_mode=False, record_nr_max=100) as db:
+        db.set(id=5, data=b"kept")
+        with pytest.raises((TypeError, ValueError, ourdb.OurDBError)):
+            db.set_many([(5, b"gone"), (6, b"gone"), bad])
+        assert list(db) == [5]
+        assert db.get_history(5, 9) == [b"kept"]
+        db.set(id=5, data=b"on it goes")
+    with ourdb.new(tmp_path / "db") as again:
+        assert again.get_history(5, 9) == [b"on it goes", b"kept"]
+        assert list(again.check()) == []
