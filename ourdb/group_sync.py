@@ -43,7 +43,7 @@ class GroupSync:
                     self._is_led = True
                     break
                 gate = self._gate(ticket)
-            pass
+            gate.acquire()
         try:
             self._gather(appended)
             newest = appended()

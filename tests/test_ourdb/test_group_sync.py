@@ -64,6 +64,7 @@ def _set_beside_a_held_fdatasync(db: OurDB, disk: _HeldDisk, count: int) -> list
         thread.start()
     while db._commits.appended < appended + count:
         threading.Event().wait(0.001)
+    assert len(db._commits.group._waiting) <= count  # they sleep, they don't spin
     disk.go.set()
     for thread in threads:
         thread.join(_DEADLINE)
