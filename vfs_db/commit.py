@@ -340,7 +340,8 @@ class Commits(State):
                 self.end(RuntimeError("the filesystem is closed inside a transaction"))
             self.is_closed = True
             try:
-                self.store.save_counters()
+                with suppress(OSError):  # a full disk: what is stored covers all ids in use, only unused ones are lost
+                    self.store.save_counters()
             finally:
                 self.databases.each("close")
                 self.forget()

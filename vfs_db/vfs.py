@@ -121,8 +121,8 @@ class DatabaseVFS(WritableFS):
             if strict_v1:
                 with self.transaction():
                     to_version_1(self._state)
-            self._state.store.save_counters()
             maintenance.compact(self._state, keep_history)
+            self._state.store.save_counters()  # afterwards: on a full disk there is room for them only now
 
     def backup(self, dest: PathLike) -> None:
         """Write a copy of one committed state to the new folder *dest*, which `vfs_db.open` opens. Writes wait meanwhile."""
