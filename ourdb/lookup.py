@@ -203,11 +203,12 @@ class _fresh:  # noqa: N801 - used like a function
     def flush(self) -> None:
         self._disk.write_all(self.fd, self.waiting, self.position)
         self.position += len(self.waiting)
-        self.waiting.clear()
+        self.waiting = bytearray()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self.flush()
-            self._disk.fsync(self.fd)
+            if kind is None:  # after an error the file is not used: the error itself is to reach the caller
+                self.flush()
+                self._disk.fsync(self.fd)
         finally:
             self._disk.close(self.fd)
