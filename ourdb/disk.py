@@ -44,6 +44,38 @@ def _pwrite_by_seek(fd: int, data: bytes | memoryview, position: int) -> int:
         return os.write(fd, data)
 
 
+def _is_tmpfs(fd: int) -> bool:
+    # Only files of tmpfs (and of hugetlbfs) can be sealed; for others the question is an error.
+    try:
+        fcntl.fcntl(fd, fcntl.F_GET_SEALS)
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+class _Unmapped:
+    """Stands for a map where one can't be had safely: each slice is read from the file."""
+
+    def __init__(self, pread: Callable[[int, int, int], bytes], fd: int, size: int) -> None:
+        self._pread = pread
+        self._fd = fd
+        self._size = size
+
+    def __getitem__(self, part: slice) -> bytes:
+        fd = self._fd
+        start, stop, _ = part.indices(self._size)
+        raw = self._pread(fd, stop - start, start) if fd >= 0 and start < stop else b""
+        if fd != self._fd or fd < 0:  # closed, and perhaps another file by now
+            raise ValueError("closed")
+        return raw
+
+    def __len__(self) -> int:
+        return self._size
+
+    def close(self) -> None:
+        self._fd = -1
+
+
 class Disk:
     """The operating system's files. Methods raise OSError as `os` does."""
 
@@ -122,6 +154,13 @@ class Disk:
     def map(self, fd: int, size: int) -> mmap.mmap:
         """Map the first *size* bytes (not 0) for reading."""
         return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
+
+    def map_sparse(self, fd: int, size: int) -> mmap.mmap | _Unmapped:
+        """Return the first *size* bytes (not 0) of a file with holes, for slicing, as `map` does; close it before *fd*.
+
+        On tmpfs even a load from a hole of a map takes a page, which on a full disk is SIGBUS: there nothing is mapped.
+        """
+        return _Unmapped(self.pread, fd, size) if _is_tmpfs(fd) else self.map(fd, size)
 
     def allocate(self, fd: int, position: int, size: int) -> None:
         """Reserve blocks, so that later writes there cannot meet a full disk where the system keeps that promise."""
