@@ -2,7 +2,7 @@
 
 1. All survivors, in the order of their ids, each history oldest first, go to record files and a table beside the old ones,
    under names with `.compact` behind. Everything is made durable. Until here nothing of the database has changed.
-2. The file `compact` (a count of the new record files) is made durable: from here there is no way but forward.
+2. The file `compact` (a count of the new record files, and its checksum) is made durable: from here there is no way but forward.
 3. The new files are renamed over the old ones, old record files beyond them and then `compact` are removed.
 
 A crash before 2 leaves files that the next open removes, one after 2 is carried on by it: each step can be repeated.
@@ -11,22 +11,24 @@ The result is what the reference would have written for the same sets; it opens 
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterator
 from typing import Final
+from zlib import crc32
 
 from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord
 from ourdb.folder import lookup_path
 from ourdb.lookup import write_full
 from ourdb.record import encode
-from ourdb.record_files import Appender, RecordFiles
+from ourdb.record_files import FILE_COUNT_MAX, Appender, RecordFiles
 from ourdb.store import Store
 
 __all__ = ["finish_compaction", "is_switching", "write_survivors"]
 
-_COUNT_MAX: Final = 16
+_MARKER_MAX: Final = 16
 _SUFFIX: Final = ".compact"
 _NEW_FILE: Final = re.compile(r"([0-9]{1,5}\.db|data)\.compact")
 _TEMPORARY: Final = frozenset({"compact.new", "joined.new", ".inc.new", ".ourdb.new", "data.new"})
@@ -67,7 +69,7 @@ def write_survivors(disk: Disk, store: Store, *, keep_history: bool) -> None:
         files.sync()
         disk.sync_folder(store.folder)
         disk.sync_folder(os.path.dirname(lookup_path(store.folder)))
-        disk.replace_file(_marker(store.folder), str(appender.file + 1).encode(), sync=True)
+        disk.replace_file(_marker(store.folder), _encode_count(appender.file + 1), sync=True)
     except BaseException:
         _remove_new(disk, store.folder)
         raise
@@ -91,11 +93,32 @@ def _moved(store: Store, appender: Appender, *, keep_history: bool) -> Iterator[
 def finish_compaction(disk: Disk, folder: str) -> None:
     """Carry on a compaction that is ready, or remove one that is not. Does nothing where there is none."""
     if is_switching(disk, folder):
-        raw = disk.read_file(_marker(folder), _COUNT_MAX)
-        if not raw.isdigit():
-            raise CorruptRecord(_marker(folder), 0, f"expected a count of record files, found {raw!r}")
-        _switch(disk, folder, int(raw))
+        _switch(disk, folder, _read_count(disk, _marker(folder)))
     _remove_new(disk, folder)
+
+
+def _encode_count(count: int) -> bytes:
+    raw = b"%d " % count
+    return raw + b"%08x" % crc32(raw)
+
+
+def _read_count(disk: Disk, path: str) -> int:
+    """Return the count of new record files. Raises CorruptRecord: files are removed by it, so it has to be right."""
+    try:
+        raw = disk.read_file(path, _MARKER_MAX)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        raw = b""
+    digits = raw.partition(b" ")[0]
+    count = int(digits) if digits.isdigit() else 0
+    if not 0 < count <= FILE_COUNT_MAX or raw != _encode_count(count):
+        raise CorruptRecord(
+            path,
+            0,
+            f"expected a count of record files and its checksum, found {raw!r}; with a backup at hand, remove the file",
+        )
+    return count
 
 
 def _switch(disk: Disk, folder: str, count: int) -> None:

@@ -17,7 +17,7 @@ from ourdb.identity import Identity, identity_path
 from ourdb.lookup import LookupTable, read_inc, sparse_entries, write_full
 from ourdb.record_files import RecordFiles
 
-__all__ = ["lookup_path", "prepare"]
+__all__ = ["config_of_table", "lookup_path", "prepare"]
 
 _TABLE_MAX: Final = 2**40
 _SAMPLES: Final = 64
@@ -48,8 +48,13 @@ def prepare(
         config = _agreed(identity.config, given, folder)
         _finish_creation(disk, folder, config, read_only=read_only)
         return config
+    if disk.exists(os.path.join(folder, "journal")) and os.path.isdir(os.path.join(folder, "lookup")):
+        raise UnsupportedFormat(
+            f"{identity_path(folder)} is missing, and a journal was left whose commits are not in the table yet; "
+            "`python -m ourdb repair` brings both together"
+        )
     if disk.exists(lookup_path(folder)):
-        config = _from_table(disk, folder, given)
+        config = config_of_table(disk, folder, given)
     elif saved := _saved_table(folder):
         config = _import_saved(disk, folder, saved, given, read_only=read_only)
     else:
@@ -87,7 +92,11 @@ def _agreed(config: Config, given: dict[str, Any], folder: str) -> Config:
     return config
 
 
-def _from_table(disk: Disk, folder: str, given: dict[str, Any]) -> Config:
+def config_of_table(disk: Disk, folder: str, given: dict[str, Any]) -> Config:
+    """Return the config that the table of *folder* shows: its size, and where its first slots lead.
+
+    *given* goes first. Raises UnsupportedFormat where it can't be told.
+    """
     path = lookup_path(folder)
     with disk.opened(path) as fd:
         size = disk.size(fd)

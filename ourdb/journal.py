@@ -29,7 +29,7 @@ offset  size  field
 0       4     CRC-32 of the bytes behind this field, started from the CRC before
 4       4     size of the commit in bytes
 8       4     count of operations; 0 marks a checkpoint
-12      4     4 zero bytes
+12      4     salt of the generation
 16      8     consecutive number within the generation, from 1
 24      2*8   next id of each member
 40      28*n  operations, then the data of the inlined ones, in their order
@@ -94,6 +94,10 @@ POINT: Final = 4
 
 RESERVE: Final = 64 << 10
 _GROWTH: Final = 1 << 20
+
+_SALT_AT: Final = 12
+_LOOK_AHEAD: Final = 1 << 20
+_LOOKS: Final = 64
 
 
 def journal_path(folder: str) -> str:
@@ -172,7 +176,7 @@ class Commit(NamedTuple):
 class Journal:
     """The open journal: where the next commit goes, and the CRC that it is chained to.
 
-    end: position of the next commit. chain: CRC of the last one. number: its consecutive number.
+    end: position of the next commit. chain: CRC of the last one. number: its consecutive number. salt: the generation's.
     """
 
     def __init__(self, disk: Disk, path: str, *, create: bool = False, read_only: bool = False) -> None:
@@ -186,6 +190,7 @@ class Journal:
         self.end = COMMITS_AT
         self.chain = 0
         self.number = 0
+        self.salt = 0
 
     def read_header(self) -> JournalHeader | None:
         """Find the header that counts; None if none was ever written whole."""
@@ -194,6 +199,7 @@ class Journal:
         self.has_damaged_slot = len(headers) < sum(any(raw) for raw in slots)
         self.header = max(headers, key=lambda header: header.generation, default=None)
         if self.header is not None:
+            self.salt = self.header.salt
             self.restart_at(COMMITS_AT, self.header.seed, 0)
         return self.header
 
@@ -211,12 +217,13 @@ class Journal:
         if sync:
             self.disk.fdatasync(self.fd)
         self.header = header
+        self.salt = header.salt
         self.restart_at(COMMITS_AT, header.seed, 0)
 
     def frame(self, operations: bytes | bytearray, count: int, next_ids: tuple[int, int], inlined: bytes) -> bytes:
         """Return the bytes of the next commit."""
         size = PREFIX.size + len(operations) + len(inlined)
-        head = PREFIX.pack(0, size, count, 0, self.number + 1, *next_ids)[4:]
+        head = PREFIX.pack(0, size, count, self.salt, self.number + 1, *next_ids)[4:]
         crc = crc32(head, self.chain)
         crc = crc32(inlined, crc32(operations, crc))
         return b"".join((CHECKSUM.pack(crc), head, operations, inlined))
@@ -283,6 +290,39 @@ class Journal:
                 return
             start, chain, number = start + size, crc, number + 1
             yield Commit(start, crc, (next_ids[0], next_ids[1]), operations, inlined)
+
+    def candidate(self, at: int, number: int) -> bytes | None:
+        """Return the bytes of what may be commit *number* at position *at*, its checksum not looked at; None if it can't be."""
+        file_size = self.disk.size(self.fd)
+        prefix = self.disk.read_all(self.fd, PREFIX.size, at)
+        if len(prefix) < PREFIX.size:
+            return None
+        _, size, count, _, found_number, *_ = PREFIX.unpack(prefix)
+        if found_number != number or not PREFIX.size + count * OPERATION.size <= size <= file_size - at:
+            return None
+        return prefix + self.disk.read_all(self.fd, size - PREFIX.size, at + PREFIX.size)
+
+    def is_damaged_at_end(self) -> bool:
+        """Say whether what lies behind the last whole commit is a damaged one, since one of this generation follows it.
+
+        A commit that was torn by a kill is the last one; those of older generations have another salt.
+        """
+        salt = self.salt
+        raw = self.disk.read_all(self.fd, _LOOK_AHEAD, self.end)
+        broken = self.candidate(self.end, self.number + 1)
+        chains = {int.from_bytes(raw[:4], "little"), crc32(broken[4:], self.chain) if broken else 0}
+        at = 0
+        for _ in range(_LOOKS if salt else 0):
+            at = raw.find(salt.to_bytes(4, "little"), at + 1)
+            if at < 0:
+                return False
+            follower = self.candidate(self.end + at - _SALT_AT, self.number + 2) if at > _SALT_AT else None
+            if follower and any(
+                crc32(follower[4:], chain) == int.from_bytes(follower[:4], "little") for chain in chains
+            ):
+                # A reader beside a writer may have come too early for the one, and in time for the other.
+                return next(self.commits(self.end, self.chain, self.number), None) is None
+        return False
 
     def close(self) -> None:
         """Close the file."""

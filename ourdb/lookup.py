@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Final, Self
 
@@ -96,28 +96,29 @@ class LookupTable:
 
         Holes of the file are skipped where the system tells where they are.
         """
-        keysize = self.keysize
-        table_size = self.slot_count * keysize
-        at = start * keysize
-        while at < table_size:
-            data_at = self._disk.next_data(self._fd, at)
-            at = max(at, data_at - data_at % _BLOCK_BYTES)
-            if at >= table_size:
-                return
-            raw = self.map[at : at + _BLOCK_BYTES]
-            if raw.count(0) != len(raw):
-                yield at // keysize, list(struct.unpack(f"{keysize}s" * (len(raw) // keysize), raw))
-            at += _BLOCK_BYTES - at % _BLOCK_BYTES
+        return _blocks(
+            self._disk, self._fd, self.slot_count * self.keysize, self.keysize, lambda at, end: self.map[at:end], start
+        )
+
+    @staticmethod
+    def items_of(disk: Disk, fd: int, size: int, keysize: int) -> Iterator[tuple[int, int]]:
+        """Yield (id, location) of each slot that is not empty in the first *size* bytes of a file, which need be no table."""
+        empty = bytes(keysize)
+        size -= size % keysize
+        for first_id, slots in _blocks(disk, fd, size, keysize, lambda at, end: disk.read_all(fd, end - at, at)):
+            for record_id, slot in enumerate(slots, first_id):
+                if slot != empty:
+                    yield record_id, int.from_bytes(slot, "big")
 
     def count(self) -> int:
         """Return how many slots are not empty. Reads the used parts of the table: O(n), 30 ns a slot."""
         empty = bytes(self.keysize)
         return sum(len(slots) - slots.count(empty) for _, slots in self.blocks())
 
-    def items(self) -> Iterator[tuple[int, int]]:
-        """Yield (id, location) of each slot that is not empty, ascending."""
+    def items(self, start: int = 0) -> Iterator[tuple[int, int]]:
+        """Yield (id, location) of each slot from id *start* on that is not empty, ascending."""
         empty = bytes(self.keysize)
-        for first_id, slots in self.blocks():
+        for first_id, slots in self.blocks(start):
             for record_id, slot in enumerate(slots, first_id):
                 if slot != empty:
                     yield record_id, int.from_bytes(slot, "big")
@@ -136,6 +137,22 @@ class LookupTable:
     def __del__(self) -> None:
         if hasattr(self, "map"):
             self.close()
+
+
+def _blocks(
+    disk: Disk, fd: int, size: int, keysize: int, read: Callable[[int, int], bytes], start: int = 0
+) -> Iterator[tuple[int, list[bytes]]]:
+    at = start * keysize
+    while at < size:
+        data_at = disk.next_data(fd, at)
+        at = max(at, data_at - data_at % _BLOCK_BYTES)
+        if at >= size:
+            return
+        end = min(at + _BLOCK_BYTES - at % _BLOCK_BYTES, size)
+        raw = read(at, end)
+        if raw.count(0) != len(raw):
+            yield at // keysize, list(struct.unpack(f"{keysize}s" * (len(raw) // keysize), raw))
+        at = end
 
 
 def read_inc(disk: Disk, folder: str) -> int | None:

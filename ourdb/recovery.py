@@ -19,7 +19,7 @@ from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, OurDBError
 from ourdb.identity import Identity, identity_path
 from ourdb.joining import Pointer, pointer_path, read_pointer
-from ourdb.journal import DELETE, INLINED, POINT, PREFIX, Commit, Journal, JournalHeader, Operation, journal_path
+from ourdb.journal import DELETE, INLINED, POINT, PREFIX, SET, Commit, Journal, JournalHeader, Operation, journal_path
 from ourdb.record import HEADER_SIZE
 from ourdb.store import Store
 
@@ -114,8 +114,11 @@ def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> No
             f'{journal.path}: written with synchronous="off" before the machine started anew, so what of it reached the '
             "disk is unknown; `python -m ourdb repair` keeps what is whole"
         )
-    mark_end = max((commit.end for commit in journal.commits() if not commit.operations), default=0)
-    if journal.has_damaged_slot and not mark_end:
+    mark_end, count = 0, 0
+    for count, commit in enumerate(journal.commits(), 1):  # noqa: B007 - counted
+        mark_end = mark_end if commit.operations else commit.end
+    if journal.has_damaged_slot and not count and any(journal.first_bytes(PREFIX.size)):
+        # A newer generation's first commit lies over an older one's: with none that fits, the damaged header is the newer.
         raise CorruptRecord(
             journal.path, 0, "a journal header is damaged; `python -m ourdb repair` keeps what is whole"
         )
@@ -123,9 +126,32 @@ def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> No
     for number, commit in enumerate(journal.commits(), 1):
         is_marked = commit.end <= mark_end
         if not is_marked and not _is_whole(commit, stores, same_boot=same_boot):
-            break
+            if same_boot and restore:
+                raise _shorter(stores, commit)
+            if not same_boot:
+                break
         _apply(commit, stores, restore=restore, is_marked=is_marked)
         journal.restart_at(commit.end, commit.crc, number)
+    else:
+        if same_boot and journal.is_damaged_at_end():
+            raise CorruptRecord(
+                journal.path,
+                journal.end,
+                "a commit is damaged, and others follow it; `python -m ourdb repair` keeps those before it",
+            )
+
+
+def _shorter(stores: list[Store | None], commit: Commit) -> CorruptRecord:
+    """Return the error for records that were written, since the machine has not started anew, and are gone."""
+    for operation in commit.operations:
+        store = stores[operation.member] if operation.member < len(stores) else None
+        if store is not None and operation.kind == SET and not _has_record(store, operation, same_boot=True):
+            return store.files.corrupt(
+                operation.location,
+                f"the record of id {operation.record_id} is missing: the file is shorter than what was committed; "
+                "`python -m ourdb repair` keeps what is whole",
+            )
+    raise AssertionError("a commit was refused whose records are all there")
 
 
 def _refuse_lost_header(journal: Journal) -> None:

@@ -1,33 +1,42 @@
-"""Rebuilding a database whose table is lost or damaged, from what the record files tell.
+"""Rebuilding a database whose files are lost or damaged, from what is left of them.
 
-A record does not hold its id. What can be known: which records are whole (CRC), and which one is the newest of its
-history (no other record names it as its previous version). What can't: the ids, unless the value holds them (the caller
-passes a function), or the old table still has a slot that points at a whole record. Records left over get ids in the
-order of their first versions: with incremental ids and nothing ever deleted those are the ids they had.
+A record does not hold its id. What can be known: which records are whole (CRC), and to which of them an id leads: by the
+old table's slots, by the commits in a journal that was left, or because the value holds it (the caller passes a
+function). What can't: whether a slot was changed to another whole record's location. In incremental mode, if no slot
+and no commit is left, records get ids in the order of their first versions: with nothing ever deleted, those they had.
+
+Two databases that commit together have one journal, so both are rebuilt at once.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from typing import Any, Final
-from zlib import crc32
 
 import attrs
 
 from ourdb.config import Config
 from ourdb.disk import DISK, Disk
-from ourdb.errors import DatabaseLocked, OurDBError, UnsupportedFormat
-from ourdb.folder import lookup_path
+from ourdb.errors import CorruptRecord, DatabaseLocked, OurDBError, UnsupportedFormat
+from ourdb.folder import config_of_table, lookup_path
 from ourdb.identity import Identity
+from ourdb.joining import pointer_path, read_pointer
+from ourdb.journal import DELETE, journal_path
+from ourdb.location import split
 from ourdb.lookup import write_full
-from ourdb.record import HEADER_SIZE, decode_header
+from ourdb.record import EMPTY_HEADER, HEADER_SIZE
 from ourdb.record_files import RecordFiles
+from ourdb.salvage import Commits, Records, commits_in, slots_in
 
 __all__ = ["Report", "rebuild"]
 
-_READ_AHEAD: Final = HEADER_SIZE + 65535
+_PREVIOUS_AT: Final = 6
+_NO_PREVIOUS: Final = bytes(6)
+_COPY_BYTES: Final = 1 << 20
+
+IdOf = Callable[[bytes], int | None]
 
 
 @attrs.frozen
@@ -36,7 +45,8 @@ class Report:
 
     records: ids in the new table. versions: whole records found. guessed_ids: ids given by order alone. lost: places
     (path, position, bytes) that hold no whole record and are not zeros. gaps: runs of zeros, where records were deleted.
-    duplicate_ids: ids that several histories claimed; the newest won.
+    duplicate_ids: ids that claimed a record, or that several records claimed; one of them won. lost_ids: ids whose
+    record is not whole any more.
     """
 
     records: int
@@ -45,193 +55,277 @@ class Report:
     lost: list[tuple[str, int, int]]
     gaps: int
     duplicate_ids: list[int]
+    lost_ids: list[int] = attrs.field(factory=list)
 
     @property
     def is_certain(self) -> bool:
         """Say whether nothing was lost or guessed."""
-        return not (self.guessed_ids or self.lost or self.duplicate_ids)
+        return not (self.guessed_ids or self.lost or self.duplicate_ids or self.lost_ids)
 
 
 @attrs.define
-class _Scan:
-    previous: dict[int, int] = attrs.field(factory=dict)  # location -> previous location
-    lost: list[tuple[str, int, int]] = attrs.field(factory=list)
-    gaps: int = 0
+class _Plan:
+    """What is to become of one database: nothing is written before the plans of all are made."""
+
+    path: str
+    config: Config
+    records: Records
+    slots: dict[int, int] = attrs.field(factory=dict)
+    next_id: int = 1
+    guessed: list[int] = attrs.field(factory=list)
+    duplicates: list[int] = attrs.field(factory=list)
+    lost_ids: list[int] = attrs.field(factory=list)
+    cuts: list[int] = attrs.field(factory=list)
+    """Locations of records whose previous location leads nowhere, or into another id's history."""
+    reached: set[int] = attrs.field(factory=set)
+
+    def report(self) -> Report:
+        return Report(
+            len(self.slots), len(self.records.previous), self.guessed, self.records.lost, self.records.gaps,
+            self.duplicates, self.lost_ids,
+        )  # fmt: skip
 
 
-def rebuild(
-    path: str, given: dict[str, Any], id_of: Callable[[bytes], int | None] | None = None, *, disk: Disk = DISK
-) -> Report:
+def rebuild(path: str, given: dict[str, Any], id_of: IdOf | None = None, *, disk: Disk = DISK) -> Report:
     """Make a new table for the record files in folder *path*, which must not be open elsewhere.
 
     *given* is the config as far as it is known; *id_of* returns the id that a value holds, or None. The old `lookup/` is
-    kept as `lookup.old`. Raises DatabaseLocked, UnsupportedFormat (no record files), OurDBError.
+    kept as `lookup.old`, and with it what is cut off behind a record file's last record. Raises DatabaseLocked,
+    UnsupportedFormat (no record files), OurDBError (the config can't be known); then nothing has changed.
     """
+    folders = _folders(disk, path)
+    with ExitStack() as stack:
+        plans = []
+        for member, folder in enumerate(folders):
+            stack.callback(disk.close, _lock(disk, folder))
+            files = RecordFiles(disk, folder, read_only=False)
+            stack.callback(files.close)
+            is_asked_for = folder is path
+            plans.append(
+                _plan(disk, files, given if is_asked_for else {}, id_of if is_asked_for else None, folders, member)
+            )
+        for plan in plans:
+            _write_table(disk, plan)
+        for plan in plans:
+            for name in (journal_path(plan.path), pointer_path(plan.path)):
+                with suppress(FileNotFoundError):
+                    disk.unlink(name)
+            disk.sync_folder(plan.path)
+        for plan in plans:
+            _mend_files(disk, plan)
+        return next(plan.report() for plan in plans if plan.path is path)
+
+
+def _lock(disk: Disk, path: str) -> int:
     try:
-        lock_fd = disk.lock(path, 0.0)
+        return disk.lock(path, 0.0)
     except DatabaseLocked:
         raise DatabaseLocked(f"{path} is open in another process; close it before repair") from None
+
+
+def _folders(disk: Disk, path: str) -> list[str]:
+    """Return the folders of the databases that commit together with *path*, the one with the journal first."""
     try:
-        return _rebuild(disk, path, given, id_of)
-    finally:
-        disk.close(lock_fd)
+        pointer = read_pointer(disk, path)
+    except CorruptRecord as error:
+        raise OurDBError(
+            f"{error}; it led to the database that this one commits together with: repair that one, which mends both, or "
+            "remove the file if there is none"
+        ) from None
+    if pointer is None:
+        return [path]
+    if not os.path.isdir(pointer.folder):
+        raise OurDBError(
+            f"{path} was joined with {pointer.folder}, which is missing; put both folders back where they were, relative "
+            f"to each other, or remove {pointer_path(path)} to repair without it"
+        )
+    return [pointer.folder, path] if pointer.has_journal else [path, pointer.folder]
 
 
-def _rebuild(disk: Disk, path: str, given: dict[str, Any], id_of: Callable[[bytes], int | None] | None) -> Report:
-    files = RecordFiles(disk, path, read_only=True)
+def _plan(
+    disk: Disk, files: RecordFiles, given: dict[str, Any], id_of: IdOf | None, folders: list[str], member: int
+) -> _Plan:
     numbers = files.numbers()
     if not numbers:
-        raise UnsupportedFormat(f"{path} holds no record files; there is nothing to repair")
-    config = _config(disk, path, given, len(numbers))
-    scan = _Scan()
-    for number in numbers:
-        _scan_file(files, number, scan)
-    older = set(scan.previous.values())
-    heads = [location for location in scan.previous if location not in older]
-    known = _known_ids(disk, path, config, scan.previous)
-    slots, guessed, duplicates = _assign(files, heads, scan.previous, known, config, id_of)
-    _write(disk, path, config, slots)
-    files.close()
-    return Report(len(slots), len(scan.previous), guessed, scan.lost, scan.gaps, duplicates)
+        raise UnsupportedFormat(f"{files.folder} holds no record files; there is nothing to repair")
+    config, identity = _config(disk, files.folder, given, len(numbers))
+    claims = slots_in(disk, files.folder, config)
+    plan = _Plan(files.folder, config, Records.scan(files, claims.values()))
+    commits = commits_in(disk, journal_path(folders[0]), member, identity, plan.records)
+    dead = _lay_over(claims, commits, config)
+    _keep_whole(plan, claims, id_of)
+    heads = _heads(plan.records, dead | set(plan.slots.values()))
+    if id_of is not None:
+        _add_by_value(plan, heads, id_of)
+    elif not claims and config.incremental_mode:
+        _add_by_order(plan, heads)
+    _follow_histories(plan)
+    plan.next_id = min(max(commits.next_id, max(plan.slots, default=0) + 1), config.record_nr_max)
+    return plan
 
 
-def _config(disk: Disk, path: str, given: dict[str, Any], file_count: int) -> Config:
+def _config(disk: Disk, path: str, given: dict[str, Any], file_count: int) -> tuple[Config, bytes | None]:
+    """Return the config, and the identity if that is still known."""
     with suppress(OurDBError, OSError):
         identity = Identity(disk, path, read_only=True)
         identity.close()
-        return identity.config
+        return identity.config, identity.identity
+    if disk.exists(lookup_path(path)) and not {"record_nr_max", "record_size_max", "keysize"} & given.keys():
+        try:
+            return config_of_table(disk, path, given), None
+        except (OurDBError, OSError) as error:
+            raise OurDBError(f"{path}: lookup/.ourdb is lost or damaged; give the config to repair ({error})") from None
     config = Config(**given)
     if config.keysize < 6 and file_count > 1:
         raise OurDBError(
             f"{path} has {file_count} record files, a key size of {config.keysize} can address one; give the config"
         )
-    return config
+    return config, None
 
 
-def _scan_file(files: RecordFiles, number: int, scan: _Scan) -> None:
-    """Walk one file; where no record starts, look for the next place where one does."""
-    size = files.size(number)
-    position, lost_from = 1, 0
-    while position + HEADER_SIZE <= size:
-        end = _record_end(files, number, position, size, scan.previous)
-        if end:
-            _note_lost(files, number, lost_from, position, scan)
-            lost_from = 0
-            position = end
+def _lay_over(claims: dict[int, int], commits: Commits, config: Config) -> set[int]:
+    """Lay the journal's commits over *claims* (id -> location), and return the locations of records that were deleted."""
+    dead: set[int] = set()
+    for operation in commits.operations:
+        if operation.record_id >= config.record_nr_max:
             continue
-        window = files.raw(number, position, 1 << 16)
-        zeros = len(window) - len(window.lstrip(b"\0"))
-        if zeros >= HEADER_SIZE:
-            scan.gaps += not lost_from
-            # A header may start with up to 12 zeros less one; step back into them to look for it.
-            position += max(1, zeros - HEADER_SIZE + 1)
+        if operation.kind == DELETE:
+            dead.add(operation.location)
+        if operation.kind == DELETE or not operation.location:
+            claims.pop(operation.record_id, None)
+        else:
+            claims[operation.record_id] = operation.location
+    return dead
+
+
+def _keep_whole(plan: _Plan, claims: dict[int, int], id_of: IdOf | None) -> None:
+    owner: dict[int, int] = {}
+    for record_id, location in sorted(claims.items()):
+        if not plan.records.is_whole(location):
+            plan.lost_ids.append(record_id)
             continue
-        lost_from = lost_from or position
-        position += 1
-    _note_lost(files, number, lost_from or position, size, scan)
+        value_id = None if id_of is None else id_of(plan.records.data(location))
+        if value_id is not None and value_id != record_id:
+            plan.lost_ids.append(record_id)
+        elif location in owner:
+            plan.duplicates += [owner[location], record_id]
+        else:
+            owner[location] = record_id
+            plan.slots[record_id] = location
 
 
-def _note_lost(files: RecordFiles, number: int, start: int, end: int, scan: _Scan) -> None:
-    if start and start < end and any(files.raw(number, start, end - start)):
-        scan.lost.append((files.path(number), start, end - start))
+def _heads(records: Records, without: set[int]) -> list[int]:
+    """Return the newest records of each history, ascending."""
+    older = set(records.previous.values()) | without
+    return sorted(location for location in records.previous if location not in older)
 
 
-def _record_end(files: RecordFiles, number: int, position: int, size: int, previous: dict[int, int]) -> int:
-    """Return where the record at *position* ends, 0 if none that makes sense starts there."""
-    header = decode_header(files.raw(number, position, HEADER_SIZE))
-    location = number << 32 | position
-    end = position + HEADER_SIZE + header.data_size
-    if end > size or header.previous >= location or header == (0, 0, 0):
-        return 0
-    # An older version that was lost is no reason to lose the newer one, if there is data whose CRC can tell.
-    if header.previous and header.previous not in previous and not header.data_size:
-        return 0
-    if crc32(files.data(location, header.data_size)) != header.crc:
-        return 0
-    previous[location] = header.previous
-    return end
-
-
-def _known_ids(disk: Disk, path: str, config: Config, whole: dict[int, int]) -> dict[int, int]:
-    """Return location -> id for the old table's slots that point at whole records."""
-    known: dict[int, int] = {}
-    with suppress(OSError), disk.opened(lookup_path(path)) as fd:
-        size = min(disk.size(fd), config.table_size)
-        keysize = config.keysize
-        step = keysize << 16
-        for start in range(0, size - keysize + 1, step):
-            raw = disk.read_all(fd, min(step, size - start), start)
-            if not any(raw):
-                continue
-            for at in range(0, len(raw) - keysize + 1, keysize):
-                location = int.from_bytes(raw[at : at + keysize], "big")
-                if location in whole:
-                    known.setdefault(location, (start + at) // keysize)
-    return known
-
-
-def _assign(
-    files: RecordFiles,
-    heads: list[int],
-    previous: dict[int, int],
-    known: dict[int, int],
-    config: Config,
-    id_of: Callable[[bytes], int | None] | None,
-) -> tuple[dict[int, int], list[int], list[int]]:
-    slots: dict[int, int] = {}
-    duplicates: list[int] = []
-    nameless: list[tuple[int, int]] = []
-    for head in sorted(heads):
-        record_id, root = _id_from_history(files, head, previous, known, id_of)
-        if record_id is None or not 0 <= record_id < config.record_nr_max:
-            nameless.append((root, head))
+def _add_by_value(plan: _Plan, heads: list[int], id_of: IdOf) -> None:
+    known = set(plan.slots)
+    for head in heads:
+        record_id = id_of(plan.records.data(head))
+        if record_id is None or not 0 <= record_id < plan.config.record_nr_max or record_id in known:
             continue
-        if record_id in slots:
-            duplicates.append(record_id)
-        slots[record_id] = head
-    guessed: list[int] = []
-    # With a table or a function that knows ids, a head without one was deleted or never committed.
-    if not known and id_of is None:
-        for record_id, (_, head) in enumerate(sorted(nameless), 1):
-            if record_id < config.record_nr_max:
-                slots[record_id] = head
-                guessed.append(record_id)
-    return slots, guessed, duplicates
+        if record_id in plan.slots:
+            plan.duplicates.append(record_id)
+        plan.slots[record_id] = head
 
 
-def _id_from_history(
-    files: RecordFiles,
-    head: int,
-    previous: dict[int, int],
-    known: dict[int, int],
-    id_of: Callable[[bytes], int | None] | None,
-) -> tuple[int | None, int]:
-    record_id = None
-    if id_of is not None:
-        record_id = id_of(files.data(head, files.header(head).data_size))
-    location = root = head
-    while location:
-        root = location
-        if record_id is None:
-            record_id = known.get(location)
-        location = previous.get(location, 0)
-    return record_id, root
+def _add_by_order(plan: _Plan, heads: list[int]) -> None:
+    previous = plan.records.previous
+
+    def root(location: int) -> int:
+        while 0 < (older := previous.get(location, 0)) < location:
+            location = older
+        return location
+
+    for record_id, (_, head) in enumerate(sorted((root(head), head) for head in heads), 1):
+        if record_id < plan.config.record_nr_max:
+            plan.slots[record_id] = head
+            plan.guessed.append(record_id)
 
 
-def _write(disk: Disk, path: str, config: Config, slots: dict[int, int]) -> None:
-    lookup, fresh, old = (os.path.join(path, name) for name in ("lookup", "lookup.new", "lookup.old"))
+def _follow_histories(plan: _Plan) -> None:
+    """Note which records are reached, and where a history has to end."""
+    records, reached = plan.records, plan.reached
+    reached |= set(plan.slots.values())
+    for head in plan.slots.values():
+        location = head
+        while older := records.previous.get(location, 0):
+            if older >= location or older in reached or not records.is_whole(older):
+                plan.cuts.append(location)
+                break
+            reached.add(older)
+            location = older
+
+
+def _write_table(disk: Disk, plan: _Plan) -> None:
+    lookup, fresh, old = (os.path.join(plan.path, name) for name in ("lookup", "lookup.new", "lookup.old"))
+    config = plan.config
     disk.remove_tree(fresh)
     disk.makedirs(fresh)
     if config.incremental_mode:
-        disk.replace_file(os.path.join(fresh, ".inc"), str(max(slots, default=0) + 1).encode(), sync=True)
-    write_full(disk, os.path.join(fresh, "data"), config.keysize, config.record_nr_max, sorted(slots.items()))
+        disk.replace_file(os.path.join(fresh, ".inc"), str(plan.next_id).encode(), sync=True)
+    write_full(disk, os.path.join(fresh, "data"), config.keysize, config.record_nr_max, sorted(plan.slots.items()))
     disk.replace_file(os.path.join(fresh, ".ourdb"), Identity.encode(config), sync=True)
-    for name in ("journal", "joined"):
-        with suppress(FileNotFoundError):
-            disk.unlink(os.path.join(path, name))
-    disk.sync_folder(path)
     disk.remove_tree(old)
     with suppress(FileNotFoundError):
         disk.replace(lookup, old)
     disk.replace(fresh, lookup)
-    disk.sync_folder(path)
+    disk.sync_folder(plan.path)
+
+
+def _mend_files(disk: Disk, plan: _Plan) -> None:
+    """End the histories that lead astray, and cut what is no record behind each file's last one that counts."""
+    files = plan.records.files
+    for location in plan.cuts:
+        file_number, position = split(location)
+        files.write(file_number, position + _PREVIOUS_AT, _NO_PREVIOUS)
+    for number in range(files.numbers()[-1] + 1):
+        size = files.size(number)
+        if not size:
+            files.write(number, 0, b"\0")
+            continue
+        end = _sound_end(plan, number, size)
+        if end < size:
+            _keep_tail(disk, plan, number, end, size)
+            files.cut(number, end)
+    files.find_end()
+    files.sync()
+
+
+def _sound_end(plan: _Plan, number: int, size: int) -> int:
+    """Return up to where a file is what `check` calls sound: records, or a deleted one's zeros, behind the last that counts."""
+    records = plan.records
+    end = max((_end(records, one) for one in plan.reached if one >> 32 == number), default=1)
+    while end < size:
+        if records.files.raw(number, end, HEADER_SIZE) == EMPTY_HEADER:
+            return size
+        location = number << 32 | end
+        if location not in records.previous:
+            return end
+        end = _end(records, location)
+    return end
+
+
+def _end(records: Records, location: int) -> int:
+    return (location & 0xFFFFFFFF) + HEADER_SIZE + records.data_size(location)
+
+
+def _keep_tail(disk: Disk, plan: _Plan, number: int, start: int, end: int) -> None:
+    """Copy what is about to be cut off to `lookup.old`."""
+    old = os.path.join(plan.path, "lookup.old")
+    disk.makedirs(old)
+    fd = disk.open(os.path.join(old, f"{number}.db.{start}"), create=True)
+    try:
+        for at, part in _parts(plan.records.files, number, start, end):
+            disk.write_all(fd, part, at - start)
+        disk.fsync(fd)
+    finally:
+        disk.close(fd)
+    disk.sync_folder(old)
+
+
+def _parts(files: RecordFiles, number: int, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    for at in range(start, end, _COPY_BYTES):
+        yield at, files.raw(number, at, min(_COPY_BYTES, end - at))

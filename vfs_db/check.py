@@ -188,7 +188,11 @@ class Survey:
                 yield Problem("shared", path, file_id, f"chunk {chunk_id} is a part of {other} too")
             self.chunk_owner.setdefault(chunk_id, file_id)
             try:
-                total += len(self.state.chunks([chunk_id])[0])
+                size = len(self.state.chunks([chunk_id])[0])
+                total += size
+                if not size:
+                    is_whole = False  # content that is there has bytes: these became zeros
+                    yield Problem("chunk", path, file_id, f"chunk {chunk_id} is empty: its content is lost")
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise

@@ -1,0 +1,202 @@
+"""What damaged files still tell: which records are whole, where the slots lead, which commits the journal holds.
+
+Reads only, and believes nothing that its checksum does not confirm.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Final
+from zlib import crc32
+
+import attrs
+
+from ourdb.config import Config
+from ourdb.disk import Disk
+from ourdb.errors import OurDBError
+from ourdb.folder import lookup_path
+from ourdb.journal import COMMITS_AT, DELETE, OPERATION, PREFIX, Journal, JournalHeader, Operation
+from ourdb.location import NONE
+from ourdb.lookup import LookupTable
+from ourdb.record import EMPTY_HEADER, HEADER_SIZE, decode_header
+from ourdb.record_files import RecordFiles
+
+__all__ = ["Commits", "Records", "commits_in", "slots_in"]
+
+_NO_BOOT_ID: Final = bytes(16)
+
+
+@attrs.define
+class Records:
+    """The whole records of a database's files.
+
+    previous: location -> previous location. lost: places (path, position, bytes) that hold no whole record and are not
+    zeros. gaps: runs of zeros, where records were deleted.
+    """
+
+    files: RecordFiles
+    claimed: set[int]
+    """Locations that slots lead to: what is twelve zeros there is an empty record."""
+    previous: dict[int, int] = attrs.field(factory=dict)
+    lost: list[tuple[str, int, int]] = attrs.field(factory=list)
+    gaps: int = 0
+    _starts: list[int] = attrs.field(factory=list)
+
+    @classmethod
+    def scan(cls, files: RecordFiles, claimed: Iterable[int]) -> Records:
+        """Read all record files."""
+        found = cls(files, set(claimed))
+        for number in files.numbers():
+            found._scan_file(number)
+        found._starts = list(found.previous)
+        return found
+
+    def _scan_file(self, number: int) -> None:
+        """Walk one file; where no record starts, look for the next place where one does."""
+        files = self.files
+        size = files.size(number)
+        position, lost_from = 1, 0
+        while position + HEADER_SIZE <= size:
+            end = self._record_end(number, position, size)
+            if end:
+                self._note_lost(number, lost_from, position)
+                lost_from = 0
+                position = end
+                continue
+            window = files.raw(number, position, 1 << 16)
+            zeros = len(window) - len(window.lstrip(b"\0"))
+            if zeros >= HEADER_SIZE:
+                self.gaps += not lost_from
+                # A header may start with up to 12 zeros less one; step back into them to look for it.
+                position += max(1, zeros - HEADER_SIZE + 1)
+                continue
+            lost_from = lost_from or position
+            position += 1
+        self._note_lost(number, lost_from or position, size)
+
+    def _note_lost(self, number: int, start: int, end: int) -> None:
+        if start and start < end and any(self.files.raw(number, start, end - start)):
+            self.lost.append((self.files.path(number), start, end - start))
+
+    def _record_end(self, number: int, position: int, size: int) -> int:
+        """Return where the record at *position* ends, 0 if none that makes sense starts there."""
+        header = decode_header(self.files.raw(number, position, HEADER_SIZE))
+        location = number << 32 | position
+        end = position + HEADER_SIZE + header.data_size
+        if end > size or (header == (0, 0, 0) and location not in self.claimed):
+            return 0
+        # A previous location that makes no sense is no reason to lose a record, if there is data whose CRC can tell.
+        if not header.data_size and header.previous not in self.previous and location not in self.claimed:
+            return 0
+        if crc32(self.files.data(location, header.data_size)) != header.crc:
+            return 0
+        self.previous[location] = header.previous
+        return end
+
+    def is_whole(self, location: int) -> bool:
+        """Say whether a whole record lies at *location*. Twelve zeros between others are an empty one from then on."""
+        if location in self.previous:
+            return True
+        number, position = location >> 32, location & 0xFFFFFFFF
+        if not position or self.files.raw(number, position, HEADER_SIZE) != EMPTY_HEADER:
+            return False
+        at = bisect.bisect_right(self._starts, location)
+        is_clear = at == 0 or self._starts[at - 1] + HEADER_SIZE + self.data_size(self._starts[at - 1]) <= location
+        if not is_clear or (at < len(self._starts) and self._starts[at] < location + HEADER_SIZE):
+            return False
+        self._starts.insert(at, location)
+        self.previous[location] = NONE
+        return True
+
+    def data_size(self, location: int) -> int:
+        """Return the bytes of data of a whole record."""
+        return self.files.header(location).data_size
+
+    def data(self, location: int) -> bytes:
+        """Return the data of a whole record."""
+        return self.files.data(location, self.data_size(location))
+
+
+def slots_in(disk: Disk, path: str, config: Config) -> dict[int, int]:
+    """Return id -> location of the slots in use, as far as there is a table."""
+    slots: dict[int, int] = {}
+    with suppress(OSError), disk.opened(lookup_path(path)) as fd:
+        size = min(disk.size(fd), config.table_size)
+        slots.update(LookupTable.items_of(disk, fd, size, config.keysize))
+    return slots
+
+
+@attrs.define
+class Commits:
+    """What a journal holds for one of its members: the operations of all commits up to the first that is damaged.
+
+    next_id: the last that a commit noted, 0 if none did.
+    """
+
+    operations: list[Operation] = attrs.field(factory=list)
+    next_id: int = 0
+
+
+def commits_in(disk: Disk, path: str, member: int, identity: bytes | None, records: Records) -> Commits:
+    """Return the commits in the journal at *path* for its *member*; none if there is no journal, or it is another's.
+
+    A commit counts if its checksum is right, or if the one behind it confirms what it holds. With another boot id than
+    today's, commits behind the last checkpoint's mark count only as long as their records are whole.
+    """
+    found = Commits()
+    try:
+        journal = Journal(disk, path, read_only=True)
+    except OSError:
+        return found
+    try:
+        with suppress(OurDBError):
+            journal.read_header()
+        header = journal.header
+        if header is not None and identity is not None and not _is_member(header, member, identity):
+            return found
+        is_sure = header is not None and header.boot_id == disk.boot_id() != _NO_BOOT_ID
+        parts = list(_walk(journal, header))
+        last_mark = max((at for at, (_, operations) in enumerate(parts) if not operations), default=-1)
+        for at, (next_ids, operations) in enumerate(parts):
+            mine = [operation for operation in operations if operation.member == member]
+            if at > last_mark and not is_sure and not all(_is_there(records, one) for one in mine):
+                break
+            found.operations += mine
+            if operations and member < len(next_ids):
+                found.next_id = next_ids[member]
+    finally:
+        journal.close()
+    return found
+
+
+def _is_member(header: JournalHeader, member: int, identity: bytes) -> bool:
+    return member < len(header.members) and header.members[member].identity == identity
+
+
+def _is_there(records: Records, operation: Operation) -> bool:
+    return operation.kind == DELETE or operation.location == NONE or records.is_whole(operation.location)
+
+
+def _walk(journal: Journal, header: JournalHeader | None) -> Iterator[tuple[tuple[int, int], list[Operation]]]:
+    """Yield (next ids, operations) of the commits in order, up to the first that nothing confirms."""
+    chain = None if header is None else header.seed
+    at, number = COMMITS_AT, 1
+    while (raw := journal.candidate(at, number)) is not None:
+        crc = int.from_bytes(raw[:4], "little")
+        is_right = chain is not None and crc32(raw[4:], chain) == crc
+        if not is_right:
+            # Its own checksum may be what is damaged, or, of the first, the header that the chain starts from.
+            follower = journal.candidate(at + len(raw), number + 1)
+            computed = crc if chain is None and number == 1 else crc32(raw[4:], chain or 0)
+            if follower is None or crc32(follower[4:], computed) != int.from_bytes(follower[:4], "little"):
+                if number > 1 or not journal.has_damaged_slot or header is None:
+                    return
+                header, chain = None, None  # the newer header is the damaged one
+                continue
+            crc = computed
+        prefix = PREFIX.unpack_from(raw)
+        end = PREFIX.size + prefix[2] * OPERATION.size
+        yield prefix[5:7], [Operation._make(one) for one in OPERATION.iter_unpack(raw[PREFIX.size : end])]
+        at, number, chain = at + len(raw), number + 1, crc
