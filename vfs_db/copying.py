@@ -11,9 +11,9 @@ from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType
 from vfs_db.resolve import locate_both
-from vfs_db.tree import add, children, is_inside, remove, save
+from vfs_db.tree import add, children, find, is_inside, remove, save
 
-__all__ = ["copy"]
+__all__ = ["copy", "copy_into"]
 
 _CHUNKS_AT_ONCE = 16
 
@@ -30,6 +30,32 @@ def copy(state: Commits, src: str, dst: str) -> FSEntry:
     if there is not None:
         remove(state, change, directory, there, state.now())
     return _copy_tree(state, change, entry, directory, name)
+
+
+def copy_into(state: Commits, src: str, dst: str) -> None:
+    """Copy what is in the directory *src* into the directory *dst*; directories of one name are merged."""
+    (_, _, source), (_, _, target) = locate_both(state, src, dst, must_exist=True)
+    if type(source) is not Directory or type(target) is not Directory:
+        raise os_error(errno.ENOTDIR, src if type(source) is not Directory else dst)
+    if is_inside(state, target, source.metadata.id):
+        raise os_error(errno.EINVAL, src, dst)
+    stack = [(source, target)]
+    while stack:
+        folder, merged = stack.pop()
+        for entry in children(state, folder):
+            parent = state.entry(merged.metadata.id)
+            assert isinstance(parent, Directory)
+            there = find(state, parent, entry.metadata.name)
+            if type(entry) is Directory and type(there) is Directory:
+                if entry.metadata.id == source.metadata.id or is_inside(state, source, there.metadata.id):
+                    raise os_error(errno.EINVAL, src, dst)
+                stack.append((entry, there))
+                continue
+            change = Change()
+            if there is not None:
+                _check_replaceable(entry, there, src, state.path_of(there.metadata.id))
+                remove(state, change, parent, there, state.now())
+            _copy_tree(state, change, entry, parent, entry.metadata.name)
 
 
 def _check_replaceable(entry: FSEntry, there: FSEntry, src: str, dst: str) -> None:

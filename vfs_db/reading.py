@@ -16,6 +16,7 @@ from vfs_db.attributes import stat_of
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType
+from vfs_db.name_tree import Children
 from vfs_db.path import PathLike, as_text, join
 from vfs_db.resolve import Place, directory, locate
 from vfs_db.search import DirEntry
@@ -180,6 +181,19 @@ class ReadableFS:
         """Yield the entries in *directory* as it is now; a large one is read as it goes. Raises OSError when it is gone."""
         return all_children(self._state, directory)
 
+    def each_by_name(self, directory: Directory) -> Iterator[FSEntry]:
+        """Yield the entries in *directory* as it is now, by name; a large one, which is kept so, is read as it goes."""
+        found = self._state.read(self._state.entry, directory.metadata.id)
+        if type(found) is Directory and isinstance(found.children, Children):
+            return all_children(self._state, found)
+        return iter(sorted(self.list_of(directory), key=lambda entry: entry.metadata.name))
+
+    def usage(self, path: PathLike = "/") -> Iterator[tuple[str, FSEntry, int]]:
+        """Yield (path, entry, bytes of content) for all at and below *path*, a directory after what is in it, with its sum."""
+        from vfs_db.usage import usage
+
+        return usage(self, as_text(path))
+
     def walk(
         self,
         top: PathLike = "/",
@@ -270,17 +284,44 @@ class ReadableFS:
         return open_for_reading(self._state, as_text(path), mode, buffering, encoding, errors, newline)
 
     def export_tree(
-        self, path: PathLike, host_dir: PathLike, progress: Callable[[str, int], object] | None = None
+        self,
+        path: PathLike,
+        host_dir: PathLike,
+        progress: Callable[[str, int], object] | None = None,
+        *,
+        may_replace: bool | Callable[[str], bool] = True,
+        update: bool = False,
     ) -> None:
         """Copy what is in the directory *path* into the host's folder *host_dir*, which is made if it is missing.
 
         Modes (without set-id bits), modification times, links and empty directories are kept; files that are there are
-        replaced. Nothing is written outside *host_dir*: names that are no names there, and links in the way, are refused
+        replaced, if *may_replace*: it may be False (FileExistsError) or a function that is asked with the path of each,
+        and False from it leaves that file. *update* leaves files that have the same size and time of modification.
+        Each file is written under another name and renamed: whole or not there.
+        Nothing is written outside *host_dir*: names that are no names there, and links in the way, are refused
         (OSError). *progress* is called with (path, bytes) after each piece of content, and (path, 0) after each entry.
         """
-        from vfs_db.transfer import export_tree
+        from vfs_db.export import export_tree
+        from vfs_db.transfer import Options
 
-        export_tree(self._state, as_text(path), os.fspath(host_dir), progress)
+        options = Options(progress or (lambda _path, _size: None), may_replace, update)
+        export_tree(self._state, as_text(path), os.fspath(host_dir), options)
+
+    def export_file(
+        self,
+        path: PathLike,
+        host_path: PathLike,
+        progress: Callable[[str, int], object] | None = None,
+        *,
+        may_replace: bool | Callable[[str], bool] = True,
+        update: bool = False,
+    ) -> None:
+        """Copy the file at *path* to the host's path *host_path* itself, with mode and time. See `export_tree`."""
+        from vfs_db.export import export_file
+        from vfs_db.transfer import Options
+
+        options = Options(progress or (lambda _path, _size: None), may_replace, update)
+        export_file(self._state, as_text(path), os.fspath(host_path), options)
 
 
 def _drawn(entry: FSEntry) -> str:

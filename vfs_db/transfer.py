@@ -1,6 +1,7 @@
-"""Whole trees from the host's disk and to it.
+"""Files and whole trees from the host's disk.
 
-Nothing is written outside the folder named: a name has to be one name, and a link that is in the way is not followed.
+Each file is whole or not there at all: its content and its attributes are in one transaction, and `import_entries` stops
+between files only, where its caller may commit.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
+import attrs
+
 from vfs_db import chunks
 from vfs_db.attributes import kept
 from vfs_db.change import Change
@@ -18,37 +21,53 @@ from vfs_db.commit import Commits
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType, Metadata
-from vfs_db.moment import nanoseconds
-from vfs_db.path import check_name, join
-from vfs_db.resolve import directory
-from vfs_db.state import State, damaged
-from vfs_db.tree import add, all_children, find, remove, save
+from vfs_db.path import check_name
+from vfs_db.tree import add, find, remove, save
 
-__all__ = ["Progress", "export_tree", "import_tree"]
+__all__ = ["BATCH_SIZE", "Options", "Progress", "import_entries", "import_one"]
 
 Progress: TypeAlias = Callable[[str, int], object]
 """Called with (path, bytes) after each piece of content, and with (path, 0) after each entry."""
 
-_PIECE_SIZE: Final = 16 * chunks.CHUNK_SIZE
-_PERMISSIONS: Final = 0o777
-"""Set-id and sticky bits of an image are not given to the host's files."""
+BATCH_SIZE: Final = 64 << 20
+"""What `batched` commits at once, in bytes; an entry counts as some more than its content."""
 
-_O_BINARY: Final = getattr(os, "O_BINARY", 0)
-_O_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+_ENTRY_COST: Final = 16384
+_PIECE_SIZE: Final = 16 * chunks.CHUNK_SIZE
 
 
 def _silent(_path: str, _size: int) -> None:
     """Report to nobody."""
 
 
-# Host to filesystem
+@attrs.frozen
+class Options:
+    """What to do with each entry of a tree, in either direction.
+
+    *may_replace*: whether a file or link that is there already is replaced; a function is asked with its path, and False
+    from it leaves the file as it is; the value False raises FileExistsError. *update*: leave a file as it is that has the
+    same size and time of modification, and a link of the same target.
+    """
+
+    progress: Progress = _silent
+    may_replace: bool | Callable[[str], bool] = True
+    update: bool = False
+    follow_symlinks: bool = False
+
+    def replaces(self, path: str) -> bool:
+        """Say whether what is at *path* is to be replaced. Raises FileExistsError."""
+        if callable(self.may_replace):
+            return self.may_replace(path)
+        if not self.may_replace:
+            raise os_error(errno.EEXIST, path)
+        return True
 
 
-def import_tree(
-    state: Commits, host_dir: str, target: Directory, progress: Progress | None, *, follow_symlinks: bool
-) -> None:
-    """Copy what is in *host_dir* into *target*. Called within a transaction."""
-    report = progress or _silent
+def import_entries(state: Commits, host_dir: str, target: Directory, options: Options) -> Iterator[int]:
+    """Copy what is in *host_dir* into *target*, yielding what an entry has cost, in bytes, after each.
+
+    To be advanced within a transaction, which may be another one after each step.
+    """
     stack = [(host_dir, target.metadata.id, frozenset[tuple[int, int]]())]
     while stack:
         folder, target_id, above = stack.pop()
@@ -57,13 +76,14 @@ def import_tree(
         if key in above:
             raise OSError(errno.ELOOP, f"{os.strerror(errno.ELOOP)}: the folder contains itself through a link", folder)
         for found in _sorted(folder):
-            made = _import_one(state, found, target_id, report, follow_symlinks)
+            made, cost = _import_found(state, found, target_id, options)
             if type(made) is Directory:
                 stack.append((found.path, made.metadata.id, above | {key}))
+            yield cost
         entry = state.entry(target_id)
         if target_id != state.root_id:
             _set(state, entry, status)
-        report(folder, 0)
+        options.progress(folder, 0)
 
 
 def _sorted(folder: str) -> list[os.DirEntry[str]]:
@@ -71,11 +91,31 @@ def _sorted(folder: str) -> list[os.DirEntry[str]]:
         return sorted(found, key=lambda one: one.name)
 
 
-def _import_one(
-    state: Commits, found: os.DirEntry[str], target_id: int, report: Progress, follow_symlinks: bool
-) -> FSEntry:
+@attrs.frozen
+class _Found:
+    """A host entry: its name in the filesystem and its path on the host."""
+
+    name: str
+    path: str
+
+
+def import_one(state: Commits, host_path: str, parent: Directory, name: str, options: Options) -> None:
+    """Copy the host's file, or what a link there leads to, into *parent* as *name*. Called within a transaction."""
+    status = os.stat(host_path)
+    if stat.S_ISDIR(status.st_mode):
+        raise os_error(errno.EISDIR, host_path)
+    _import_entry(state, _Found(name, host_path), status, parent.metadata.id, options)
+
+
+def _import_found(state: Commits, found: os.DirEntry[str], target_id: int, options: Options) -> tuple[FSEntry, int]:
+    """Copy one host entry, but not what is in it; returns it, and what that has cost in bytes."""
+    status = found.stat(follow_symlinks=options.follow_symlinks)
+    made = _import_entry(state, _Found(found.name, found.path), status, target_id, options)
+    return made, _ENTRY_COST + (status.st_size if type(made) is File else 0)
+
+
+def _import_entry(state: Commits, found: _Found, status: os.stat_result, target_id: int, options: Options) -> FSEntry:
     """Copy one host entry, but not what is in it, into the directory with id *target_id*."""
-    status = found.stat(follow_symlinks=follow_symlinks)
     parent = state.entry(target_id)
     assert type(parent) is Directory
     check_name(found.name, found.path)
@@ -83,17 +123,40 @@ def _import_one(
     if stat.S_ISDIR(status.st_mode):
         if type(there) is Directory:
             return there
+        if there is not None and not options.replaces(state.path_of(there.metadata.id)):
+            raise os_error(errno.EEXIST, state.path_of(there.metadata.id))
         return _make(state, parent, there, found, FileType.directory, status)
     if type(there) is Directory:
         raise os_error(errno.EISDIR, state.path_of(there.metadata.id))
+    if there is not None and not _is_wanted(state, there, found, status, options):
+        options.progress(found.path, 0)
+        return there
     if stat.S_ISLNK(status.st_mode):
         made = _make(state, parent, there, found, FileType.symlink, status, target=os.readlink(found.path))
     elif stat.S_ISREG(status.st_mode):
-        made = _import_file(state, parent, there, found, status, report)
+        made = _import_file(state, parent, there, found, status, options.progress)
     else:
         raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: neither a file, a folder nor a link", found.path)
-    report(found.path, 0)
+    options.progress(found.path, 0)
     return made
+
+
+def _is_wanted(state: Commits, there: FSEntry, found: _Found, status: os.stat_result, options: Options) -> bool:
+    """Say whether *there*, which is there already, is to be replaced."""
+    return not (options.update and _is_same(state, there, found, status)) and options.replaces(
+        state.path_of(there.metadata.id)
+    )
+
+
+def _is_same(state: Commits, there: FSEntry, found: _Found, status: os.stat_result) -> bool:
+    if type(there) is Symlink:
+        return stat.S_ISLNK(status.st_mode) and os.readlink(found.path) == there.target
+    metadata = there.metadata
+    return (
+        stat.S_ISREG(status.st_mode)
+        and metadata.size == status.st_size
+        and metadata.modified_at == kept(status.st_mtime_ns, state.ns_times)
+    )
 
 
 def _like(name: str, kind: FileType, status: os.stat_result, keeps_ns: bool) -> Metadata:
@@ -103,7 +166,7 @@ def _like(name: str, kind: FileType, status: os.stat_result, keeps_ns: bool) -> 
 
 
 def _make(
-    state: Commits, parent: Directory, there: FSEntry | None, found: os.DirEntry[str], kind: FileType,
+    state: Commits, parent: Directory, there: FSEntry | None, found: _Found, kind: FileType,
     status: os.stat_result, target: str = "",
 ) -> FSEntry:  # fmt: skip
     change = Change()
@@ -125,7 +188,7 @@ def _make(
 
 
 def _import_file(
-    state: Commits, parent: Directory, there: FSEntry | None, found: os.DirEntry[str], status: os.stat_result,
+    state: Commits, parent: Directory, there: FSEntry | None, found: _Found, status: os.stat_result,
     report: Progress,
 ) -> FSEntry:  # fmt: skip
     """Copy a file piece by piece; a small one is a single change. A file that is there keeps its id."""
@@ -167,99 +230,3 @@ def _set(state: Commits, entry: FSEntry, status: os.stat_result) -> None:
     change = Change()
     save(state, change, entry, _with_status(entry.metadata, status, state.ns_times))
     state.apply(change)
-
-
-# Filesystem to host
-
-
-def export_tree(state: State, path: str, host_dir: str, progress: Progress | None) -> None:
-    """Copy what is in the directory at *path* into *host_dir*."""
-    top = state.read(lambda: directory(state, path, second_try=True))
-    done: list[tuple[str, Directory]] = []
-    if not os.path.isdir(host_dir):
-        os.makedirs(host_dir)
-        done.append((host_dir, top))
-    report = progress or _silent
-    stack = [(path.rstrip("/"), host_dir, top, frozenset[int]())]
-    while stack:
-        at, folder, present, above = stack.pop()
-        if present.metadata.id in above:
-            raise damaged(present.metadata.id, f"directory {at} contains itself")
-        for entry in all_children(state, present):
-            host_path = os.path.join(folder, _host_name(entry, at))
-            below = join(at, entry.metadata.name)
-            if type(entry) is Directory:
-                _make_folder(host_path)
-                done.append((host_path, entry))
-                stack.append((below, host_path, entry, above | {present.metadata.id}))
-            elif type(entry) is Symlink:
-                _export_link(entry, host_path)
-            elif type(entry) is File:
-                _export_file(state, entry, host_path, below, report)
-            report(below, 0)
-    for host_path, entry in reversed(done):  # times and modes of folders last: writing into them changes or needs them
-        os.chmod(host_path, entry.metadata.mode & _PERMISSIONS)
-        os.utime(host_path, ns=_times(entry))
-
-
-def _host_name(entry: FSEntry, path: str) -> str:
-    """Return the entry's name if it is one name on this host. Raises OSError (EINVAL)."""
-    name = entry.metadata.name
-    separators = {"/", "\0", os.sep, os.altsep or os.sep}
-    if name in ("", ".", "..") or any(one in name for one in separators) or os.path.splitdrive(name)[0]:
-        raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: {name!r} can be no file's name", join(path, name))
-    return name
-
-
-def _make_folder(path: str) -> None:
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
-            raise
-
-
-def _remove_other(path: str) -> None:
-    """Remove the file or link at *path*; a folder is refused."""
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return
-    if stat.S_ISDIR(status.st_mode):
-        raise os_error(errno.EISDIR, path)
-    os.unlink(path)
-
-
-def _export_link(entry: Symlink, host_path: str) -> None:
-    _remove_other(host_path)
-    os.symlink(entry.target, host_path)
-    if os.utime in os.supports_follow_symlinks:
-        os.utime(host_path, ns=_times(entry), follow_symlinks=False)
-
-
-def _export_file(state: State, entry: File, host_path: str, path: str, report: Progress) -> None:
-    _remove_other(host_path)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _O_NOFOLLOW | _O_BINARY
-    descriptor = os.open(host_path, flags, 0o600)
-    try:
-        for data in _pieces(state, entry):
-            left = memoryview(data)
-            while left:
-                left = left[os.write(descriptor, left) :]
-            report(path, len(data))
-        if hasattr(os, "fchmod"):
-            os.fchmod(descriptor, entry.metadata.mode & _PERMISSIONS)
-    finally:
-        os.close(descriptor)
-    os.utime(host_path, ns=_times(entry))
-
-
-def _pieces(state: State, file: File) -> Iterator[bytes]:
-    if file.metadata.size <= _PIECE_SIZE:
-        yield state.read(chunks.read, state, file)
-    else:
-        yield from chunks.iterate(state, file)
-
-
-def _times(entry: FSEntry) -> tuple[int, int]:
-    return nanoseconds(entry.metadata.accessed_at), nanoseconds(entry.metadata.modified_at)

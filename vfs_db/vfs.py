@@ -10,13 +10,14 @@ from types import TracebackType
 from typing import Self
 
 from vfs_db import check as checking
-from vfs_db import maintenance
+from vfs_db import copying, maintenance
 from vfs_db import repair as mending
 from vfs_db.commit import Commits
 from vfs_db.database import Database, HasSnapshot
 from vfs_db.entries import Directory
 from vfs_db.path import PathLike, as_text
 from vfs_db.reading import ReadableFS
+from vfs_db.resolve import locate
 from vfs_db.state import State
 from vfs_db.store import Store
 from vfs_db.version_1 import to_version_1
@@ -44,22 +45,69 @@ class DatabaseVFS(WritableFS):
         progress: Callable[[str, int], object] | None = None,
         *,
         follow_symlinks: bool = False,
+        may_replace: bool | Callable[[str], bool] = True,
+        update: bool = False,
+        batch_size: int | None = None,
     ) -> Directory:
         """Copy what is in the host's folder *host_dir* into the directory *path*, which is made if it is missing.
 
-        Modes, modification times (whole seconds), links and empty folders are kept; files that are there are replaced.
-        All or nothing. *progress* is called with (path, bytes) after each piece of content, and (path, 0) after each
-        entry. Raises NotADirectoryError, OSError (EINVAL: a device, pipe or socket).
+        Modes, modification times (whole seconds), links and empty folders are kept; files that are there are replaced,
+        if *may_replace*: it may be False (FileExistsError) or a function that is asked with the path of each, and False
+        from it leaves that file. *update* leaves files that have the same size and time of modification.
+        All or nothing; with *batch_size* in commits of about so many bytes, each of whole entries, so that a failure
+        keeps what was committed. *progress* is called with (path, bytes) after each piece of content, and (path, 0) after
+        each entry. Raises NotADirectoryError, OSError (EINVAL: a device, pipe or socket).
         """
-        from vfs_db.transfer import import_tree
+        from vfs_db.transfer import Options, import_entries
 
+        options = Options(progress or (lambda _path, _size: None), may_replace, update, follow_symlinks)
         with self.transaction():
             target = self._makedirs(as_text(path), 0o755, True)
-            import_tree(self._state, os.fspath(host_dir), target, progress, follow_symlinks=follow_symlinks)
+            entries = import_entries(self._state, os.fspath(host_dir), target, options)
+            self._advance(entries, batch_size)
+        if batch_size is not None:
+            is_more = True
+            while is_more:
+                with self.transaction():
+                    is_more = self._advance(entries, batch_size)
         return self._state.entry(target.metadata.id)  # type: ignore[return-value]
 
+    @staticmethod
+    def _advance(costs: Iterator[int], batch_size: int | None) -> bool:
+        """Go through *costs* until their sum is *batch_size*; say whether there may be more."""
+        left = batch_size
+        for cost in costs:
+            if left is not None:
+                left -= cost
+                if left <= 0:
+                    return True
+        return False
+
+    def import_file(
+        self,
+        host_path: PathLike,
+        path: PathLike,
+        progress: Callable[[str, int], object] | None = None,
+        *,
+        may_replace: bool | Callable[[str], bool] = True,
+        update: bool = False,
+    ) -> None:
+        """Copy the host's file *host_path* to *path* itself, with mode and time; all or nothing. See `import_tree`."""
+        from vfs_db.transfer import Options, import_one
+
+        options = Options(progress or (lambda _path, _size: None), may_replace, update)
+        with self.transaction():
+            parent, name, _ = locate(self._state, as_text(path), follow=True)
+            import_one(self._state, os.fspath(host_path), parent, name, options)
+
     def export_tree(
-        self, path: PathLike, host_dir: PathLike, progress: Callable[[str, int], object] | None = None
+        self,
+        path: PathLike,
+        host_dir: PathLike,
+        progress: Callable[[str, int], object] | None = None,
+        *,
+        may_replace: bool | Callable[[str], bool] = True,
+        update: bool = False,
     ) -> None:
         """Copy a directory to the host, see `ReadableFS.export_tree`; of one state, whatever is written meanwhile.
 
@@ -67,10 +115,19 @@ class DatabaseVFS(WritableFS):
         """
         if self._state.mine() is None and isinstance(self.db_metadata, HasSnapshot):
             with self.snapshot() as then:
-                then.export_tree(path, host_dir, progress)
+                then.export_tree(path, host_dir, progress, may_replace=may_replace, update=update)
         else:
             with self._state.lock:
-                super().export_tree(path, host_dir, progress)
+                super().export_tree(path, host_dir, progress, may_replace=may_replace, update=update)
+
+    def copy_into(self, src: PathLike, dst: PathLike) -> None:
+        """Copy what is in the directory *src* into the directory *dst*, as `cp -r` does: directories of one name are merged.
+
+        Files and links that are there are replaced; all or nothing. Raises NotADirectoryError, IsADirectoryError,
+        FileExistsError (a directory's copy), OSError (EINVAL: into itself).
+        """
+        with self.transaction():
+            copying.copy_into(self._state, as_text(src), as_text(dst))
 
     # The whole
 

@@ -99,6 +99,27 @@ COMPARED = [
     "echo x > 'a b'; ls; cat 'a b'",
     "echo x > f; chmod 600 f; chmod u+x,g+r f; ls -l f | cut -c1-10",
     "echo 12345 > f; truncate -s 3 f; cat f; truncate -s 6 f; wc -c f",
+    "truncate -s 2K f; wc -c f; truncate -s -1K f; wc -c f; truncate -s +1 f; wc -c f",
+    "echo x > f; echo y > g; mv -f f g; cat g; ls",
+    "echo x > f; ln -s f l; ln -sf g l; readlink l; ln -s f l",
+    "echo x > f; chmod +x f; chmod -x f; ls -l f | cut -c1-10",
+    "echo x > f; chmod u=rwx,g=u-w,o= f; ls -l f | cut -c1-10",
+    "echo x > f; chmod +w f; chmod a+X f; ls -l f | cut -c1-10",
+    "echo -n hi; echo -n; echo -- -x; echo -nope",
+    "echo x > .h; echo y > f; mkdir d; ln -s f l; ls -A -F; ls -a; ls -AF1r; ls -p",
+    "echo 1 > f; echo 2 >> f; echo 3 >> f; head -2 f; tail -1 f; tail -n +2 f; head -n -1 f; tail -c 3 f; head -c -2 f; tail -c +4 f",
+    "echo 1 > f; echo 2 > g; head f g; tail -q f g; head -v f; tail -n 0 f",
+    "> e; wc -c e; echo x > e; > e; cat e",
+    "ls; rm -rf nix; ls -la nix",
+    "mkdir a; echo x > a/f; cp -r a b; echo y > a/g; cp -r a b; cp -r a/. b; ls -R b",
+    "mkdir a; echo x > f; cp -r a f",
+    "mkdir a; echo x > f; mkdir a/f; cp f a; mv f a",
+    "echo x > f; cp f f; mv f f; mv f nix/; cp nix g",
+    "echo x > f; mkdir d; cp -t d f; mv -T f g; ls d; cat g",
+    "mkdir d; echo x > d/f; cat d nix d/f",
+    "mkdir a; touch a/b nix/c a/d; ls a",
+    "mkdir -p d/e; echo x > d/e/f; chmod -R 700 d; stat -c '%a %n %F' d/e; stat -c '%a %n %s %F' d/e/f",
+    "echo a > -x; rm -f -- -x; echo b > -y; rm ./-y; echo c > -z; rm -- -z; ls",
 ]
 
 
@@ -149,8 +170,14 @@ def test_a_tree_goes_in_and_comes_out(tmp_path: Path) -> None:
     subprocess.run(["diff", "-r", str(source), str(tmp_path / "copy")], check=True)
     assert (tmp_path / "copy" / "script").stat().st_mode == (source / "script").stat().st_mode
     assert (tmp_path / "copy" / "link").readlink() == Path("deep/er/file")
-    again = run(tmp_path / "t", f"get source/script '{tmp_path / 'copy'}'")
-    assert (again.returncode, b"File exists" in again.stderr) == (1, True)
+    (tmp_path / "copy" / "script").write_bytes(b"mine")
+    for again in ("get source/script", "get -r source/.", "get -r source/deep source/script"):
+        refused = run(tmp_path / "t", f"{again} '{tmp_path / 'copy'}'")
+        assert (refused.returncode, b"File exists" in refused.stderr) == (1, True)
+        assert (tmp_path / "copy" / "script").read_bytes() == b"mine"
+    forced = run(tmp_path / "t", f"get -rf source/. '{tmp_path / 'copy'}'")
+    assert (forced.returncode, forced.stderr) == (0, b"")
+    subprocess.run(["diff", "-r", str(source), str(tmp_path / "copy")], check=True)
 
 
 def test_bytes_pass_unchanged_from_standard_input_to_standard_output(tmp_path: Path) -> None:
@@ -169,13 +196,13 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
 
 def test_json_is_one_value_a_command(tree: Path) -> None:
     result = run(tree, "ls docs; stat link; pwd; readlink link; wc docs/a.txt", "--json")
-    listed, link, folder, target, counts = [json.loads(line) for line in result.stdout.splitlines()]
+    listed, [link], folder, target, counts = [json.loads(line) for line in result.stdout.splitlines()]
     assert [entry["name"] for entry in listed] == ["a.txt", "b.md", "old"]
     assert {key: link[key] for key in ("path", "type", "mode", "target")} == {
         "path": "/link", "type": "symlink", "mode": "0777", "target": "docs/a.txt",
     }  # fmt: skip
     assert (folder, target) == ("/", ["docs/a.txt"])
-    assert counts == [{"path": "docs/a.txt", "lines": 0, "words": 1, "bytes": 5}]
+    assert counts == [{"path": "docs/a.txt", "lines": 0, "words": 1, "chars": 5, "bytes": 5}]
 
 
 def test_a_transaction_is_kept_by_commit_only(tmp_path: Path) -> None:
@@ -187,7 +214,7 @@ def test_a_transaction_is_kept_by_commit_only(tmp_path: Path) -> None:
 
 def test_history_lists_what_was_kept(tmp_path: Path) -> None:
     result = run(tmp_path / "t", "write f one; write f three; history f", "--json")
-    assert [version["size"] for version in json.loads(result.stdout)][:2] == [5, 3]
+    assert [version["size"] for version in json.loads(result.stdout.splitlines()[-1])][:2] == [5, 3]
 
 
 def test_read_only_changes_nothing_and_makes_nothing(tree: Path, tmp_path: Path) -> None:

@@ -149,6 +149,51 @@ def test_removing_a_folder_is_asked_about(start: Callable[..., Terminal]) -> Non
     assert terminal.end() == 0
 
 
+def test_control_d_answers_no(start: Callable[..., Terminal]) -> None:
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type("mkdir d\nrm -r d\n")
+    terminal.expect("[y/N] ")
+    terminal.type("\x04")
+    terminal.expect("vfs:/> ")
+    terminal.type("ls\n")
+    terminal.expect("d\r\n")
+    terminal.type("begin\nmkdir e\nexit\n")
+    terminal.expect("[c/r/S] ")
+    terminal.type("\x04")
+    terminal.expect("rolled back")
+    assert terminal.end() == 0
+
+
+def test_replacing_is_asked_about(start: Callable[..., Terminal], tmp_path: Path) -> None:
+    (tmp_path / "host").write_text("from the host")
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type("write f one\nwrite g two\n")
+    for command in ("write f new", "cp g f", "mv g f", f"put {tmp_path / 'host'} f", "put - f", "rm f", "rm f g"):
+        terminal.expect("vfs:/> ")
+        terminal.type(f"{command}\n")
+        terminal.expect("]")
+        terminal.type("n\n")
+    terminal.expect("vfs:/> ")
+    terminal.type("cat f g\n")
+    terminal.expect("onetwo")
+    terminal.type(f"get f {tmp_path / 'host'}\n")
+    terminal.expect("[a]ll ")
+    terminal.type("n\n")
+    terminal.expect("vfs:/> ")
+    assert (tmp_path / "host").read_text() == "from the host"
+    terminal.type("cp -f g f\nbegin\nrm f\nrollback\ncat f\n")
+    terminal.expect("cat f\r\ntwo")
+    terminal.type(f"get f {tmp_path / 'host'}\n")
+    terminal.expect("[a]ll ")
+    terminal.type("y\n")
+    terminal.expect("vfs:/> ")
+    assert (tmp_path / "host").read_text() == "two"
+    terminal.type("exit\n")
+    assert terminal.end() == 0
+
+
 def test_put_and_get_show_a_progress_bar(start: Callable[..., Terminal], tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()

@@ -285,3 +285,130 @@ def test_big_file_is_streamed(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert peak < 24 << 20
     assert (tmp_path / "out" / "big").read_bytes() == (source / "big").read_bytes()
+
+
+def test_exporting_refuses_to_replace_when_told_so(fs: DatabaseVFS, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "f").write_bytes(b"mine")
+    fs.file_write("f", b"theirs")
+    with pytest.raises(FileExistsError) as caught:
+        fs.export_tree("/", out, may_replace=False)
+    assert caught.value.filename == str(out / "f")
+    asked: list[str] = []
+    fs.export_tree("/", out, may_replace=lambda path: bool(asked.append(path)))
+    assert (asked, (out / "f").read_bytes()) == ([str(out / "f")], b"mine")
+    fs.export_tree("/", out, may_replace=True)
+    assert (out / "f").read_bytes() == b"theirs"
+    with pytest.raises(FileExistsError):
+        fs.export_file("f", out / "f", may_replace=False)
+
+
+def test_importing_refuses_to_replace_when_told_so(fs: DatabaseVFS, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "f").write_bytes(b"new")
+    fs.file_write("f", b"old")
+    with pytest.raises(FileExistsError):
+        fs.import_tree(source, "/", may_replace=False)
+    fs.import_tree(source, "/", may_replace=lambda _path: False)
+    assert fs.file_read("f") == b"old"
+    with pytest.raises(FileExistsError):
+        fs.import_file(source / "f", "f", may_replace=False)
+    fs.import_file(source / "f", "f")
+    assert fs.file_read("f") == b"new"
+
+
+def test_updating_leaves_what_is_the_same(fs: DatabaseVFS, host: Path, tmp_path: Path) -> None:
+    fs.import_tree(host, "here")
+    small = fs.get("here/a/small").metadata
+    fs.file_write("here/a/small", b"SMALL")  # of the same size
+    fs.utime("here/a/small", (small.accessed_at, small.modified_at))
+    fs.file_write("here/a/b/big", b"differs")
+    fs.import_tree(host, "here", update=True, may_replace=lambda path: path.endswith("big"))
+    assert fs.file_read("here/a/small") == b"SMALL"
+    assert fs.file_read("here/a/b/big") == (host / "a" / "b" / "big").read_bytes()
+    out = tmp_path / "out"
+    fs.export_tree("here", out)
+    (out / "a" / "b").chmod(0o700)
+    inodes = {path: path.lstat().st_ino for path in out.rglob("*")}
+    (out / "a" / "none").unlink()
+    fs.export_tree("here", out, update=True, may_replace=False)
+    assert (out / "a" / "none").read_bytes() == b""
+    assert {path for path in inodes if path.lstat().st_ino != inodes[path]} <= {out / "a" / "none"}
+
+
+def test_interrupted_export_leaves_whole_files_only(fs: DatabaseVFS, host: Path, tmp_path: Path) -> None:
+    """Wherever it is interrupted: what is there is whole, what was there before is untouched or whole."""
+    fs.import_tree(host / "a", "here")
+    (host / "a" / "b").chmod(0o700)
+    wanted = {path.name: path.read_bytes() for path in (host / "a").rglob("*") if path.is_file()}
+    steps = 0
+
+    def interrupt_at(last: int) -> bool:
+        left = last
+
+        def report(_path: str, _size: int) -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+
+        out = tmp_path / f"out{last}"
+        (out / "b").mkdir(parents=True)
+        (out / "b" / "big").write_bytes(b"old")
+        try:
+            fs.export_tree("here", out, report)
+        except KeyboardInterrupt:
+            (out / "b").chmod(0o700)
+            found = {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+            assert found.keys() <= wanted.keys()
+            assert all(data == wanted[name] or (name, data) == ("big", b"old") for name, data in found.items())
+            return True
+        return False
+
+    while interrupt_at(steps + 1):
+        steps += 1
+    assert steps > 6
+
+
+def test_import_in_batches_keeps_whole_files_when_it_is_interrupted(fs: DatabaseVFS, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(20):
+        (source / f"{number:02}").write_bytes(bytes([number]) * 100_000)
+    count = 0
+
+    def interrupt(_path: str, size: int) -> None:
+        nonlocal count
+        count += bool(size)
+        if count == 15:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fs.import_tree(source, "here", interrupt, batch_size=500_000)
+    names = [entry.metadata.name for entry in fs.dir_list("here")]
+    assert 0 < len(names) < 15
+    assert all(fs.file_read(f"here/{name}") == bytes([int(name)]) * 100_000 for name in names)
+    assert list(fs.check()) == []
+    fs.import_tree(source, "here", batch_size=500_000, update=True)
+    assert len(fs.dir_list("here")) == 20
+
+
+def test_deep_trees_go_in_and_out(fs: DatabaseVFS, tmp_path: Path) -> None:
+    path = "/".join("d" * 300)
+    fs.makedirs(path)
+    fs.file_write(f"{path}/f", b"deep")
+    fs.export_tree("/", tmp_path / "out")
+    fs.import_tree(tmp_path / "out", "again")
+    assert fs.file_read(f"again/{path}/f") == b"deep"
+
+
+def test_usage_of_a_deep_tree(fs: DatabaseVFS) -> None:
+    path = "/".join("d" * 1000)
+    fs.makedirs(path)
+    fs.file_write(f"{path}/f", b"deep")
+    fs.file_write("d/g", b"g")
+    found = list(fs.usage("d"))
+    assert [(at, size) for at, _, size in found[:2]] == [(f"{path}/f", 4), (path, 4)]
+    assert [(at, size) for at, _, size in found[-2:]] == [("d/g", 1), ("d", 5)]

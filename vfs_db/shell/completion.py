@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Final
 
 from vfs_db.entries import Directory
-from vfs_db.shell.registry import COMMANDS
-from vfs_db.shell.session import Session
+from vfs_db.shell.registry import COMMANDS, Patterns
+from vfs_db.shell.session import Session, escaped
+from vfs_db.shell.syntax import last_word
 
-__all__ = ["candidates", "set_up_line_editing"]
+__all__ = ["candidates", "completed", "set_up_line_editing"]
+
+_QUOTED: Final = frozenset(" \t\n;><|&*?[]\\'\"#!")
 
 
 def set_up_line_editing(session: Session, history_max: int) -> Callable[[], None]:
@@ -23,16 +27,31 @@ def set_up_line_editing(session: Session, history_max: int) -> Callable[[], None
     with suppress(OSError):
         readline.read_history_file(path)
     readline.set_history_length(history_max)
-    readline.set_completer_delims(" \t\n;>")
+    # The completer gets the whole line: only the shell's own grammar knows where a word begins.
+    readline.set_completer_delims("")
     readline.parse_and_bind("tab: complete")
     found: list[str] = []
 
     def complete(text: str, state: int) -> str | None:
         if state == 0:
-            found[:] = candidates(session, readline.get_line_buffer()[: readline.get_begidx()], text)
+            try:
+                found[:] = completed(session, text)
+            except (OSError, ValueError):
+                found.clear()
         return found[state] if state < len(found) else None
 
     readline.set_completer(complete)
+
+    def show(_text: str, matches: Sequence[str], _longest: int) -> None:
+        from vfs_db.shell.listing import columns
+
+        names = [_shown_name(match) for match in matches]
+        print()
+        for row in columns(names, session.width):
+            print("".join(name + " " * room for name, room in row))
+        print(session.prompt + readline.get_line_buffer(), end="", flush=True)
+
+    readline.set_completion_display_matches_hook(show)
 
     def save() -> None:
         with suppress(OSError):
@@ -41,29 +60,65 @@ def set_up_line_editing(session: Session, history_max: int) -> Callable[[], None
     return save
 
 
-def candidates(session: Session, before: str, text: str) -> list[str]:
-    """Return what *text* may become, standing behind *before* on the line."""
-    command = before.rpartition(";")[2].split()
-    if not command:
-        return [f"{name} " for name in sorted(COMMANDS) if name.startswith(text)]
-    if text.startswith("-") and command[0] in COMMANDS:
-        options = [option for action in COMMANDS[command[0]].parser()._actions for option in action.option_strings]  # noqa: SLF001
-        return [f"{option} " for option in sorted(options) if option.startswith(text)]
-    return _paths(session, text)
+def _shown_name(line: str) -> str:
+    """Return the last part of the last word of *line*, for a list of what it may become."""
+    word = last_word(line.rstrip())[1]
+    return escaped(word.rstrip("/").rpartition("/")[2] + ("/" if word.endswith("/") else "")) or "/"
 
 
-def _paths(session: Session, text: str) -> list[str]:
-    plain = text.replace("\\", "").strip("'\"")
-    folder, _, start = plain.rpartition("/")
-    base = folder + "/" if "/" in plain else ""
-    try:
-        entries = session.fs.dir_list(session.path(base) if base else session.folder)
-    except OSError:
+def completed(session: Session, line: str) -> list[str]:
+    """Return what *line* may become: its last word completed, and quoted as it was begun."""
+    start, word, before = last_word(line)
+    quote = line[start : start + 1]
+    return [line[:start] + _as_typed(one, quote, is_whole) for one, is_whole in candidates(session, before, word)]
+
+
+def _as_typed(word: str, quote: str, is_whole: bool) -> str:
+    if quote in ("'", '"') and quote not in word and "\\" not in word:
+        return f"{quote}{word}{f'{quote} ' if is_whole else ''}"
+    escaped_word = "".join("\\" + one if one in _QUOTED else one for one in word)
+    return escaped_word + (" " if is_whole else "")
+
+
+def candidates(session: Session, before: list[str], word: str) -> list[tuple[str, bool]]:
+    """Return (what *word* may become, whether it ends there), standing behind the words *before*."""
+    if not before or before[0] == "help":
+        return [(name, True) for name in sorted(COMMANDS) if name.startswith(word)]
+    registered = COMMANDS.get(before[0])
+    if word.startswith("-") and registered is not None:
+        options = [option for action in registered.parser()._actions for option in action.option_strings]  # noqa: SLF001
+        return [(option, True) for option in sorted(options) if option.startswith(word)]
+    operands = [one for one in before[1:] if not one.startswith("-")]
+    is_on_host = registered is not None and registered.patterns is Patterns.host
+    if is_on_host and not (before[0] == "put" and operands):
+        return _host_paths(word)
+    found = _paths(session, word)
+    # What put reads may be several; where get writes to is the last.
+    return found + _host_paths(word) if before[0] in ("put", "get") and operands else found
+
+
+def _paths(session: Session, word: str) -> list[tuple[str, bool]]:
+    folder, slash, start = word.rpartition("/")
+    base = folder + slash
+    directory = session.fs.get_followed(session.path(base))
+    if not isinstance(directory, Directory):
         return []
     found = []
-    for entry in entries:
-        name = entry.get_metadata().name
+    for entry in session.fs.each_by_name(directory):
+        name = entry.metadata.name
         if name.startswith(start) and (start or not name.startswith(".")):
-            ending = "/" if isinstance(entry, Directory) else " "
-            found.append((base + name).replace(" ", "\\ ") + ending)
-    return sorted(found)
+            is_folder = session.fs.is_dir(session.path(base + name))
+            found.append((base + name + ("/" if is_folder else ""), not is_folder))
+    return found
+
+
+def _host_paths(word: str) -> list[tuple[str, bool]]:
+    folder, slash, start = word.rpartition("/")
+    base = folder + slash
+    found = []
+    with suppress(OSError):
+        for name in sorted(os.listdir(os.path.expanduser(base) or ".")):
+            if name.startswith(start) and (start or not name.startswith(".")):
+                is_folder = os.path.isdir(base + name)
+                found.append((base + name + ("/" if is_folder else ""), not is_folder))
+    return found

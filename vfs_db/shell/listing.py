@@ -1,15 +1,28 @@
-"""How entries are shown: mode letters, sizes, times, columns."""
+"""How entries are shown: mode letters, sizes, times, columns, colours."""
 
 from __future__ import annotations
 
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
+
+import attrs
 
 from vfs_db.entries import Directory, FSEntry, Symlink
 
-__all__ = ["as_json", "columns", "human_size", "long_lines", "mode_letters"]
+__all__ = [
+    "LongLines",
+    "Row",
+    "as_json",
+    "cells",
+    "colored",
+    "columns",
+    "entry_row",
+    "human_size",
+    "mode_letters",
+    "shown_time",
+]
 
 _KINDS: Final = {0: stat.S_IFREG, 1: stat.S_IFDIR, 2: stat.S_IFLNK}
 _HALF_YEAR_SECONDS: Final = 365.2425 * 86400 / 2
@@ -37,38 +50,111 @@ def human_size(size: int) -> str:
 
 
 def _time(seconds: int) -> str:
-    moment = time.localtime(seconds)
     is_recent = 0 <= time.time() - seconds < _HALF_YEAR_SECONDS
-    return time.strftime("%b %e %H:%M" if is_recent else "%b %e  %Y", moment)
+    return shown_time(seconds, "%b %e %H:%M" if is_recent else "%b %e  %Y")
 
 
-def long_lines(named: Sequence[tuple[str, FSEntry]], *, human: bool) -> list[str]:
-    """Return the lines of `ls -l` for (shown name, entry)."""
-    rows = []
-    for name, entry in named:
-        metadata = entry.get_metadata()
-        # A link's size is its target's length, as lstat(2) has it.
-        count = len(entry.target.encode("utf-8", "surrogateescape")) if isinstance(entry, Symlink) else metadata.size
-        size = human_size(count) if human else str(count)
-        arrow = f" -> {entry.target}" if isinstance(entry, Symlink) else ""
-        rows.append(
-            (mode_letters(entry), metadata.owner, metadata.group, size, _time(metadata.modified_at), name + arrow)
-        )
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
-    return [
-        f"{mode} 1 {owner:{widths[1]}} {group:{widths[2]}} {size:>{widths[3]}} {when:>{widths[4]}} {name}"
-        for mode, owner, group, size, when, name in rows
-    ]
+def shown_time(seconds: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Return a time in local form, or as it is if it is none: an image may hold any 64 bits."""
+    try:
+        return time.strftime(form, time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return str(int(seconds))
 
 
-def columns(names: list[str], width: int) -> list[str]:
-    """Return *names* in columns, filled downwards, within *width* characters."""
-    if not names:
-        return []
-    longest = max(map(len, names)) + 2
-    count = max(1, min(len(names), (width + 2) // longest))
-    rows = -(-len(names) // count)
-    return ["".join(name.ljust(longest) for name in names[row::rows]).rstrip() for row in range(rows)]
+@attrs.frozen
+class Row:
+    """What a line of `ls -l` tells; *size* in bytes, *modified_at* in seconds since 1970."""
+
+    letters: str
+    links: int
+    owner: str
+    group: str
+    size: int
+    modified_at: int
+    name: str
+
+
+def entry_row(shown: str, entry: FSEntry) -> Row:
+    """Return the row of *entry*, named *shown*."""
+    metadata = entry.get_metadata()
+    return Row(
+        mode_letters(entry), 1, metadata.owner, metadata.group, _size(entry), metadata.modified_at, shown
+    )  # fmt: skip
+
+
+def _size(entry: FSEntry) -> int:
+    # A link's size is its target's length, as lstat(2) has it.
+    return len(entry.target.encode("utf-8", "surrogateescape")) if isinstance(entry, Symlink) else entry.metadata.size
+
+
+class LongLines:
+    """Makes the lines of `ls -l`, some rows at a time; a column that was wide once stays wide."""
+
+    def __init__(self, *, human: bool) -> None:
+        self._human = human
+        self._widths = [0, 0, 0, 0, 0]
+
+    def lines(self, rows: Iterable[Row]) -> list[str]:
+        """Return a line for each of *rows*."""
+        texts = [
+            (
+                str(row.links),
+                row.owner,
+                row.group,
+                human_size(row.size) if self._human else str(row.size),
+                _time(row.modified_at),
+            )
+            for row in rows
+        ]
+        self._widths = [max([old, *(len(row[at]) for row in texts)]) for at, old in enumerate(self._widths)]
+        links, owner, group, size, when = self._widths
+        return [
+            f"{row.letters} {text[0]:>{links}} {text[1]:{owner}} {text[2]:{group}} {text[3]:>{size}} "
+            f"{text[4]:>{when}} {row.name}"
+            for row, text in zip(rows, texts, strict=True)
+        ]
+
+
+def cells(text: str) -> int:
+    """Return how many columns of a terminal *text* takes: letters of East Asia and most emoji take two."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(one) else 2 if east_asian_width(one) in "WF" else 1 for one in text)
+
+
+def columns(names: Sequence[str], width: int) -> Iterator[list[tuple[str, int]]]:
+    """Yield rows of (name, spaces after it): *names* in columns, filled downwards, as many as go within *width*."""
+    widths = [cells(name) + 2 for name in names]
+    count = min(len(names), max(1, (width + 2) // 3))
+    while count > 1:
+        rows = -(-len(names) // count)
+        widest = [max(widths[start : start + rows]) for start in range(0, len(names), rows)]
+        if sum(widest) - 2 <= width:
+            break
+        count = min(count - 1, len(widest) - 1 or 1)
+    rows = -(-len(names) // max(count, 1))
+    widest = [max(widths[start : start + rows]) for start in range(0, len(names), rows or 1)]
+    for row in range(rows):
+        places = range(row, len(names), rows)
+        yield [
+            (names[at], 0 if at == places[-1] else widest[column] - widths[at] + 2) for column, at in enumerate(places)
+        ]
+
+
+def colored(text: str, entry: FSEntry) -> str:
+    """Return *text*, a name, in the colour that `ls` gives to the kind of *entry*."""
+    if isinstance(entry, Directory):
+        color = "01;34"
+    elif isinstance(entry, Symlink):
+        color = "01;36"
+    elif entry.metadata.mode & 0o111:
+        color = "01;32"
+    else:
+        return text
+    return f"\x1b[{color}m{text}\x1b[0m"
 
 
 def as_json(path: str, entry: FSEntry) -> dict[str, object]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final
+from typing import IO, TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from vfs_db.shell.session import Session
+    from vfs_db.vfs import DatabaseVFS
 
 __all__ = ["run"]
 
@@ -38,94 +41,136 @@ def run(argv: list[str] | None) -> int:
         # The reader has gone: nothing more to say, and nothing to say it to when the interpreter flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\n")
+        return 130
     return status
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"vfs-shell: {message}\n".encode("utf-8", "backslashreplace").decode())
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    import ourdb
-    import vfs_db
-    from vfs_db.shell import runner
+    text = arguments.commands
+    if arguments.script is not None:
+        try:
+            with open(arguments.script, encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+        except OSError as error:
+            _say(f"{arguments.script}: {error.strerror}")
+            return 1
+    is_new = not os.path.isdir(arguments.path)
+    fs = _opened(arguments)
+    if fs is None:
+        return 1
+    _show_warnings_as_lines()
     from vfs_db.shell.session import Leave, Session
 
-    script = None
-    try:
-        if arguments.script is not None:
-            with open(arguments.script, encoding="utf-8", errors="surrogateescape") as file:
-                script = file.read()
-        is_new = not os.path.isdir(arguments.path)
-        fs = vfs_db.open(arguments.path, read_only=arguments.read_only)
-    except ourdb.DatabaseLocked as error:
-        sys.stderr.write(f"vfs-shell: {error}\nvfs-shell: -r looks at it meanwhile\n")
-        return 1
-    except OSError as error:
-        sys.stderr.write(f"vfs-shell: {runner.describe(error)}\n")
-        return 1
-    except ourdb.OurDBError as error:
-        sys.stderr.write(
-            f"vfs-shell: {error}\nvfs-shell: `python -m ourdb check {arguments.path}/metadata` says more\n"
-        )
-        return 1
-    text = arguments.commands if arguments.commands is not None else script
     is_interactive = text is None and sys.stdin.isatty()
     session = Session(fs, as_json=arguments.json, is_interactive=is_interactive)
     try:
-        if text is not None:
-            return _finish(session, runner.run(session, text))
         if is_interactive:
-            return _interact(session, is_new=is_new)
-        return _finish(session, _run_lines(session, sys.stdin))
+            status = _interact(session, is_new=is_new)
+        else:
+            status = _run_text(session, text) if text is not None else _run_lines(session, sys.stdin.buffer)
     except Leave as leave:
-        return _finish(session, leave.status)
+        status = leave.status
     finally:
+        was_open = session.in_transaction
         with suppress(KeyboardInterrupt):
+            if was_open:
+                session.end(keep=False)
             fs.close()
-
-
-def _run_lines(session: object, lines: Iterable[str]) -> int:
-    from vfs_db.shell import runner
-    from vfs_db.shell.session import Session
-
-    assert isinstance(session, Session)
-    status = 0
-    for line in lines:
-        status = runner.run(session, line)
-        if status and session.stops_at_failure:
-            break
-    return status
-
-
-def _finish(session: object, status: int) -> int:
-    from vfs_db.shell.session import Session
-
-    assert isinstance(session, Session)
-    if session.in_transaction:
-        session.end(keep=False)
-        sys.stderr.write("vfs-shell: the open transaction was rolled back; `commit` would have kept it\n")
+    if was_open:
+        _say("the open transaction was rolled back; `commit` would have kept it")
         return status or 1
     return status
 
 
-def _interact(session: object, *, is_new: bool) -> int:
+def _opened(arguments: argparse.Namespace) -> DatabaseVFS | None:
+    """Return the filesystem, or None after saying why not."""
+    import ourdb
+    import vfs_db
+
+    try:
+        return vfs_db.open(arguments.path, read_only=arguments.read_only)
+    except ourdb.DatabaseLocked as error:
+        _say(f"{error}\nvfs-shell: -r looks at it meanwhile")
+    except (ourdb.OurDBError, vfs_db.CorruptEntry) as error:
+        _say(f"{error}\nvfs-shell: `python -m ourdb check {arguments.path}/metadata` says more")
+    except OSError as error:
+        from vfs_db.shell.session import describe
+
+        _say(describe(error))
+    except (ValueError, LookupError) as error:
+        _say(f"{arguments.path}: {error}")
+    return None
+
+
+def _show_warnings_as_lines() -> None:
+    """Show what the library warns of, damage that was met, as a line like any other."""
+    import warnings
+
+    warnings.simplefilter("always")
+    warnings.showwarning = lambda message, *_, **__: _say(str(message))
+
+
+def _run_text(session: Session, text: str) -> int:
+    from vfs_db.shell import runner
+    from vfs_db.shell.syntax import Incomplete
+
+    try:
+        return runner.run(session, text)
+    except Incomplete as error:
+        _say(str(error))
+        return 2
+
+
+def _run_lines(session: Session, lines: IO[bytes]) -> int:
+    """Run commands as they come; `put -` and `write` read what follows them from the same place."""
+    from vfs_db.shell import runner
+    from vfs_db.shell.syntax import Incomplete
+
+    status, text = 0, ""
+    while line := lines.readline():
+        text += line.decode("utf-8", "surrogateescape")
+        try:
+            status = runner.run(session, text)
+        except Incomplete:
+            continue
+        text = ""
+        if status and session.stops_at_failure:
+            return status
+    return _run_text(session, text) if text else status
+
+
+def _interact(session: Session, *, is_new: bool) -> int:
     from vfs_db.shell import runner
     from vfs_db.shell.completion import set_up_line_editing
-    from vfs_db.shell.session import Leave, Session
+    from vfs_db.shell.session import Leave
+    from vfs_db.shell.syntax import Incomplete
 
-    assert isinstance(session, Session)
     save_history = set_up_line_editing(session, _HISTORY_MAX)
     if is_new:
         sys.stdout.write("A new, empty filesystem. `help` lists the commands; try `put -r FOLDER /`.\n")
+    text = ""
     try:
         while True:
             try:
-                line = input(f"vfs:{session.shown(session.folder)}{'*' if session.in_transaction else ''}> ")
+                text += input("> " if text else session.prompt)
             except KeyboardInterrupt:
                 sys.stdout.write("\n")
+                text = ""
                 continue
             except EOFError:
                 sys.stdout.write("\n")
-                line = "exit"
+                text = "exit"
             try:
-                runner.run(session, line)
+                runner.run(session, text)
+                text = ""
+            except Incomplete:
+                text += "\n"
             except Leave as leave:
                 return leave.status
     finally:

@@ -1,10 +1,11 @@
-"""A progress bar on standard error: files, bytes, rate; on a terminal only, as wide as it is."""
+"""A progress bar on standard error: files, bytes, rate, time left; on a terminal only, as wide as it is."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
@@ -13,18 +14,20 @@ from vfs_db.shell.listing import human_size
 __all__ = ["Progress"]
 
 _INTERVAL_SECONDS: Final = 0.1
+_BAR_MIN: Final = 8
 
 
 class Progress:
-    """Counts what `import_tree` and `export_tree` report; call it with (path, bytes), 0 bytes for an entry that is done.
+    """Counts what imports and exports report; call it with (path, bytes), 0 bytes for an entry that is done.
 
-    With *bytes_total* a bar and the time left are shown. Does nothing where standard error is no terminal.
+    *total* gives the bytes that there will be, for the bar and the time left; it is called if there is a terminal to show
+    them on. Without one, this only counts.
     """
 
-    def __init__(self, what: str, bytes_total: int = 0) -> None:
+    def __init__(self, what: str, total: Callable[[], int]) -> None:
         self._what = what
-        self._total = bytes_total
         self._is_shown = sys.stderr.isatty()
+        self._total = total() if self._is_shown else 0
         self._start = self._last = time.monotonic()
         self._bytes = 0
         self._count = 0
@@ -35,25 +38,43 @@ class Progress:
             self._bytes += size
         else:
             self._count += 1
+        if not self._is_shown:
+            return
         now = time.monotonic()
-        if self._is_shown and now - self._last >= _INTERVAL_SECONDS:
+        if now - self._last >= _INTERVAL_SECONDS:
             self._last = now
             self._draw(now)
 
-    def _draw(self, now: float) -> None:
-        width = shutil.get_terminal_size().columns - 1
+    def line(self, now: float, width: int) -> str:
+        """Return what is shown in *width* columns: as much as there is room for, the most important first."""
         seconds = max(now - self._start, 1e-3)
         rate = self._bytes / seconds
-        text = f"{self._what} {self._count} files {human_size(self._bytes)} {human_size(int(rate))}/s"
-        if self._total:
-            part = min(1.0, self._bytes / self._total)
-            left = int((self._total - self._bytes) / rate) if rate else 0
-            text += f" {part:4.0%} {left // 60}:{left % 60:02d}"
-            room = width - len(text) - 3
-            if room >= 8:
-                filled = int(room * part)
-                text += f" [{'#' * filled}{'.' * (room - filled)}]"
-        sys.stderr.write("\r" + text[:width].ljust(width))
+        parts = [self._what, f"{self._count} files", human_size(self._bytes), f"{human_size(int(rate))}/s"]
+        part = min(1.0, self._bytes / self._total) if self._total else None
+        if part is not None:
+            left = int((self._total - self._bytes) / rate) if rate and part < 1.0 else 0
+            parts[1:1] = [f"{part:4.0%}"]
+            parts.append(f"{left // 60}:{left % 60:02d} left")
+        text = ""
+        for one in parts:
+            if len(text) + 1 + len(one) > width:
+                break
+            text += f" {one}" if text else one
+        room = width - len(text) - 3
+        if part is not None and room >= _BAR_MIN:
+            filled = int(room * part)
+            text += f" [{'#' * filled}{'.' * (room - filled)}]"
+        return text[:width]
+
+    def clear(self) -> None:
+        """Take the bar away, for a question."""
+        if self._is_shown:
+            sys.stderr.write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
+            sys.stderr.flush()
+
+    def _draw(self, now: float) -> None:
+        width = max(1, shutil.get_terminal_size().columns - 1)
+        sys.stderr.write("\r" + self.line(now, width).ljust(width))
         sys.stderr.flush()
 
     def __enter__(self) -> Self:
@@ -62,6 +83,6 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._is_shown:
+        if self._is_shown and (self._count or self._bytes):
             self._draw(time.monotonic())
             sys.stderr.write("\n")

@@ -4,64 +4,131 @@
     def pwd(session: Session, options: Namespace) -> None:
         session.print(session.folder)
 
-A command adds its operands and options in a function that takes the parser, given as `arguments`.
+A command adds its operands and options in a function that takes the parser, given as `arguments`. With `--json` it writes
+one value by `session.value`; what it prints instead becomes the value `{"output": TEXT}`.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import Final, NoReturn
+import enum
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn
 
 import attrs
 
 from vfs_db.shell.session import Session, UsageError
 
-__all__ = ["COMMANDS", "Namespace", "Parser", "Registered", "command"]
+__all__ = ["COMMANDS", "HelpWanted", "Namespace", "Parser", "Patterns", "Registered", "all_operands", "command"]
 
 Namespace = argparse.Namespace
 
 
+_MARK: Final = "\0"
+"""Before an operand that follows `--` and looks like an option: argparse forgets the `--` when options may stand anywhere."""
+
+
+class HelpWanted(Exception):
+    """`--help` stands among a command's options."""
+
+
+class _Help(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:  # noqa: ANN401 - argparse's
+        raise HelpWanted(parser.format_help().rstrip())
+
+
 class Parser(argparse.ArgumentParser):
-    """argparse, but an error is an exception and `-h` is free."""
+    """argparse, but an error is an exception, `-h` is free, and options may stand between operands."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description, add_help=False, allow_abbrev=False)
+        self.add_argument("--help", action=_Help, nargs=0, help=argparse.SUPPRESS)
+
+    def flag(self, option: str, dest: str, help: str) -> None:
+        """Add an option without a value."""
+        self.add_argument(*option.split(), dest=dest, action="store_true", help=help)
+
+    def parse(self, words: Sequence[str]) -> Namespace:
+        """Return the options and operands in *words*. Raises UsageError, HelpWanted."""
+        end = words.index("--") if "--" in words else len(words)
+        operands = [_MARK + word if word.startswith("-") else word for word in words[end + 1 :]]
+        options = self.parse_intermixed_args([*words[:end], *operands])
+        for name, value in vars(options).items():
+            if isinstance(value, str):
+                setattr(options, name, value.removeprefix(_MARK))
+            elif isinstance(value, list):
+                setattr(options, name, [one.removeprefix(_MARK) for one in value])
+        return options
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of leaving the process."""
         raise UsageError(f"{self.prog}: {message}\n{self.format_usage().strip()}")
 
 
+class Patterns(enum.Enum):
+    """What `*`, `?` and `[...]` in a command's words match."""
+
+    paths = enum.auto()
+    """Names in the filesystem."""
+    host = enum.auto()
+    """Names on the host."""
+    first = enum.auto()
+    """Names in the filesystem, up to the first word that is an option: what follows are patterns for the command."""
+    nothing = enum.auto()
+
+
 def _no_arguments(_parser: Parser) -> None:
     """The command takes no operands."""
 
 
+def all_operands(words: list[str]) -> list[str]:
+    """Return *words* so that none of them is an option."""
+    return ["--", *words]
+
+
+def _as_they_are(words: list[str]) -> list[str]:
+    return words
+
+
+_Function = Callable[[Session, Namespace], int | None]
+
+
 @attrs.frozen
 class Registered:
-    """A command: what it does, in a line, its function, and what makes its parser."""
+    """A command: what it does, in a line, its function, what makes its parser, and what its patterns match.
+
+    *rewrite* turns spellings that argparse has no word for (`head -5`) into ones that it has.
+    """
 
     name: str
     summary: str
-    function: Callable[[Session, Namespace], int | None]
+    function: _Function
     arguments: Callable[[Parser], None]
+    patterns: Patterns
+    rewrite: Callable[[list[str]], list[str]]
 
     def parser(self) -> Parser:
         """Return the command's option parser, made when it is needed."""
-        parser = Parser(prog=self.name, description=self.summary, add_help=False)
+        parser = Parser(self.name, self.summary)
         self.arguments(parser)
         return parser
 
 
 COMMANDS: Final[dict[str, Registered]] = {}
 
-_Function = Callable[[Session, Namespace], int | None]
-
 
 def command(
-    name: str, summary: str, arguments: Callable[[Parser], None] = _no_arguments
+    name: str,
+    summary: str,
+    arguments: Callable[[Parser], None] = _no_arguments,
+    *,
+    patterns: Patterns = Patterns.paths,
+    rewrite: Callable[[list[str]], list[str]] = _as_they_are,
 ) -> Callable[[_Function], _Function]:
     """Register the decorated function as the command *name*."""
 
     def register(function: _Function) -> _Function:
-        COMMANDS[name] = Registered(name, summary, function, arguments)
+        COMMANDS[name] = Registered(name, summary, function, arguments, patterns, rewrite)
         return function
 
     return register

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import difflib
-import io
+import errno
 import os
-import sys
-from collections.abc import Callable
+from contextlib import closing
 
 from vfs_db.shell import commands  # noqa: F401 - importing them registers them
-from vfs_db.shell.registry import COMMANDS
-from vfs_db.shell.session import Session, UsageError
+from vfs_db.shell.output import Spool
+from vfs_db.shell.registry import COMMANDS, HelpWanted, Patterns, Registered
+from vfs_db.shell.session import Leave, Session, UsageError, describe
 from vfs_db.shell.syntax import Command, Word, parse
 
-__all__ = ["describe", "run"]
+__all__ = ["run"]
 
-# The host's files, and patterns that are not paths.
-_NO_GLOBS = frozenset({"put", "lls", "lcd", "find", "grep", "!", "echo"})
+_INTERRUPTED = 130
 
 
 def run(session: Session, text: str) -> int:
-    """Run the commands in *text* and return the status: that of the last, or of the first that failed."""
-    try:
-        commands = parse(text)
-    except ValueError as error:
-        session.report(f"vfs-shell: {error}", 2)
-        return 2
+    """Run the commands in *text* and return the status: that of the last, or of the first that failed.
+
+    Raises syntax.Incomplete where a quote is not closed.
+    """
     status = 0
-    for command in commands:
+    try:
+        parsed = parse(text)
+    except UsageError as error:
+        session.start_command()
+        session.report(f"vfs-shell: {error}", 2)
+        session.end_command()
+        return 2
+    for command in parsed:
         status = _run_one(session, command)
         if status and session.stops_at_failure:
             break
@@ -35,75 +39,106 @@ def run(session: Session, text: str) -> int:
 
 
 def _run_one(session: Session, command: Command) -> int:
-    session.status = 0
-    words = _expanded(session, command.words)
-    name = words[0] if words else "cat"
+    session.start_command()
+    name = command.words[0].text if command.words else "vfs-shell"
+    is_interrupted = False
     try:
-        registered = COMMANDS.get(name)
-        if registered is None:
-            raise UsageError(_unknown(name))
-        options = registered.parser().parse_args(words[1:])
-        if command.output is None:
-            status = registered.function(session, options)
-            session.output.flush()
-        else:
-            status = _redirected(session, command, lambda: registered.function(session, options))
+        status = _call(session, name, command)
+        session.status = max(session.status, status or 0)
+        session.output.flush()
     except UsageError as error:
         session.report(str(error), 2)
     except BrokenPipeError:
         raise
     except KeyboardInterrupt:
-        sys.stderr.write("\n")
-        session.status = max(session.status, 130)
+        is_interrupted = True
+        session.report("", _INTERRUPTED)
     except OSError as error:
         session.report(f"{name}: {describe(error)}")
-    except (ValueError, LookupError, RecursionError) as error:
+    except RecursionError:
+        session.report(f"{name}: too deeply nested")
+    except (ValueError, LookupError, OverflowError) as error:
         session.report(f"{name}: {error}")
+    except MemoryError:
+        session.report(f"{name}: {os.strerror(errno.ENOMEM)}")
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "ourdb":
             raise
         session.report(f"{name}: {error}")
-    else:
-        session.status = max(session.status, status or 0)
+    session.end_command()
+    if is_interrupted and not session.is_interactive:
+        raise Leave(_INTERRUPTED)
     return session.status
 
 
-def _redirected(session: Session, command: Command, function: Callable[[], int | None]) -> int | None:
-    assert command.output is not None
+def _call(session: Session, name: str, command: Command) -> int | None:
+    if command.output is None:
+        return _function(session, name, command.words)
     target = session.path(command.output.text)
-    kept, kept_terminal = session.output, session.is_terminal
-    session.output, session.is_terminal = io.BytesIO(), False
-    try:
-        status: int | None = function()
-        data = session.output.getvalue()
-    finally:
-        session.output, session.is_terminal = kept, kept_terminal
-    if not status and not session.status:
-        with session.fs.open(target, "ab" if command.appends else "wb") as file:
-            file.write(data)
+    _check_target(session, target)
+    kept = session.output, session.is_terminal, session.has_colors, session.as_json
+    with closing(Spool()) as spool:
+        session.output, session.is_terminal, session.has_colors, session.as_json = spool, False, False, False
+        try:
+            status = _function(session, name, command.words) if command.words else 0
+        finally:
+            session.output, session.is_terminal, session.has_colors, session.as_json = kept
+        if not status and not session.status:
+            _keep(session, target, spool, appends=command.appends)
     return status
 
 
-def _expanded(session: Session, words: list[Word]) -> list[str]:
+def _check_target(session: Session, target: str) -> None:
+    """Raise what opening *target* would, before the command has done anything."""
+    if session.fs.is_dir(target) or target.endswith("/"):
+        raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), target)
+    if not session.fs.is_dir(target.rpartition("/")[0] or "/"):
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), target)
+
+
+def _keep(session: Session, target: str, spool: Spool, *, appends: bool) -> None:
+    """Make the spooled output the content of *target*, or its end, in one commit."""
+    size = 0
+    with session.fs.transaction(), session.fs.open(target, "ab" if appends else "wb") as file:
+        for piece in spool.pieces():
+            file.write(piece)
+            size += len(piece)
+    if session.as_json:
+        session.value({"path": target, "written": size})
+
+
+def _function(session: Session, name: str, words: list[Word]) -> int | None:
+    registered = COMMANDS.get(name)
+    if registered is None:
+        raise UsageError(_unknown(name))
+    operands = _expanded(session, registered, words[1:])
+    try:
+        options = registered.parser().parse(registered.rewrite(operands))
+    except HelpWanted as help_:
+        session.print(str(help_))
+        return 0
+    return registered.function(session, options)
+
+
+def _expanded(session: Session, registered: Registered, words: list[Word]) -> list[str]:
     result: list[str] = []
+    patterns = registered.patterns
     for word in words:
+        if patterns is Patterns.first and word.text.startswith("-"):
+            patterns = Patterns.nothing
         found: list[str] = []
-        if word.pattern is not None and words[0].text not in _NO_GLOBS:
+        if word.pattern is not None and patterns is Patterns.host:
+            from glob import glob
+
+            found = sorted(glob(word.pattern))
+        elif word.pattern is not None and patterns is not Patterns.nothing:
             found = sorted(session.fs.glob(session.path(word.pattern)))
-        if found and not word.text.startswith("/"):
-            prefix = session.folder.rstrip("/") + "/"
-            found = [path.removeprefix(prefix) for path in found]
+            if not word.text.startswith("/"):
+                prefix = session.folder.rstrip("/") + "/"
+                found = [path.removeprefix(prefix) for path in found]
+        # A name that begins with a dash is no option.
         result += [f"./{path}" if path.startswith("-") else path for path in found] or [word.text]
     return result
-
-
-def describe(error: OSError) -> str:
-    """Return what `coreutils` would say of *error*."""
-    text = error.strerror or str(error)
-    name = error.filename
-    if name is None:
-        return text
-    return f"{os.fsdecode(name)}: {text}"
 
 
 def _unknown(name: str) -> str:

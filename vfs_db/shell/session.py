@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from contextlib import ExitStack
-from typing import IO, Any
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
+from vfs_db.shell.output import JsonText, Output
 from vfs_db.vfs import DatabaseVFS
 
-__all__ = ["Leave", "Session", "UsageError"]
+__all__ = ["Leave", "Session", "UsageError", "describe"]
 
 
 class UsageError(Exception):
@@ -25,7 +28,7 @@ class Leave(Exception):
 
 
 class Session:
-    """What the commands work with: `fs`, the current `folder`, `print` and `write`."""
+    """What the commands work with: `fs`, the current `folder`; `print`, `write` and `value`; `report` and `confirm`."""
 
     def __init__(self, fs: DatabaseVFS, *, as_json: bool = False, is_interactive: bool = False) -> None:
         self.fs = fs
@@ -34,8 +37,11 @@ class Session:
         self.is_interactive = is_interactive
         self.stops_at_failure = not is_interactive
         self.status = 0
-        self.output: IO[bytes] = sys.stdout.buffer
+        self.output: Output = sys.stdout.buffer
         self.is_terminal = sys.stdout.isatty()
+        self.has_colors = self.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self._errors: list[str] = []
+        self._has_value = False
         self._open_transaction: ExitStack | None = None
 
     # What commands use
@@ -54,24 +60,110 @@ class Session:
 
     def value(self, value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
         """Write the command's JSON value."""
-        self.output.write(json.dumps(value, default=str).encode() + b"\n")
+        self._has_value = True
+        sys.stdout.buffer.write(json.dumps(value, default=str).encode() + b"\n")
+
+    def values(self, values: Iterable[Any]) -> None:
+        """Write a list as the command's JSON value, one by one: it may be long. An error ends the list where it is."""
+        self._has_value = True
+        out = sys.stdout.buffer
+        out.write(b"[")
+        try:
+            for index, value in enumerate(values):
+                out.write((b", " if index else b"") + json.dumps(value, default=str).encode())
+        finally:
+            out.write(b"]\n")
+
+    def pieces(self, pieces: Iterable[str]) -> None:
+        """Write the command's JSON value, given as pieces of its text."""
+        self._has_value = True
+        for piece in pieces:
+            sys.stdout.buffer.write(piece.encode())
+        sys.stdout.buffer.write(b"\n")
+
+    @property
+    def prompt(self) -> str:
+        """What the prompt shows: the folder, and a star while a transaction is open."""
+        return f"vfs:{escaped(self.folder)}{'*' if self.in_transaction else ''}> "
+
+    @property
+    def width(self) -> int:
+        """The terminal's columns."""
+        from shutil import get_terminal_size
+
+        return get_terminal_size().columns
 
     def shown(self, name: str) -> str:
         """Return *name* as it may be shown: control characters are escaped on a terminal only."""
-        if not self.is_terminal or name.isprintable():
-            return name
-        return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
+        return escaped(name) if self.is_terminal else name
 
     def report(self, message: str, status: int = 1) -> None:
         """Write an error and note the status."""
+        self._errors.append(message)
+        if sys.stderr.isatty():
+            message = "\n".join(map(escaped, message.split("\n")))
+        self.output.flush()
         sys.stderr.write(message.encode("utf-8", "backslashreplace").decode() + "\n")
         self.status = max(self.status, status)
 
-    def confirm(self, question: str) -> bool:
-        """Ask on a terminal; without one, the answer is yes."""
-        if not self.is_interactive:
+    @contextmanager
+    def reporting(self, prefix: str, status: int = 1) -> Iterator[None]:
+        """Report an OSError in the with-block, after *prefix*, and go on with the next operand."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.report(f"{prefix}: {describe(error)}", status)
+
+    @contextmanager
+    def failing(self, what: str, status: int = 1) -> Iterator[None]:
+        """Report an OSError in the with-block as *what*, which names the path itself, and go on with the next operand."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.report(f"{what}: {error.strerror or error}", status)
+
+    def confirm(self, question: str, *, can_be_undone: bool = False) -> bool:
+        """Ask on a terminal; without one, and for what the open transaction can undo, the answer is yes."""
+        if not self.is_interactive or (can_be_undone and self.in_transaction):
             return True
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        return self.ask(f"{question} [y/N] ") in ("y", "yes")
+
+    def ask(self, question: str) -> str:
+        """Return what is answered on the terminal, in small letters; Ctrl-D answers nothing."""
+        self.output.flush()
+        try:
+            return input(escaped(question)).strip().lower()
+        except EOFError:
+            sys.stdout.write("\n")
+            return ""
+
+    # What the runner uses
+
+    def start_command(self) -> None:
+        """Forget what the last command left."""
+        self.status = 0
+        self._errors.clear()
+        self._has_value = False
+        if self.as_json:
+            self.output = JsonText(sys.stdout.buffer.write)
+
+    def end_command(self) -> None:
+        """With `--json`, see to it that the command has written one value: its own, its output, or its error."""
+        if not self.as_json:
+            self.output.flush()
+            return
+        if not self._has_value:
+            failure = {"error": "\n".join(self._errors), "status": self.status} if self._errors else {}
+            if self._errors and not (isinstance(self.output, JsonText) and self.output.is_begun):
+                self.value(failure)
+            elif isinstance(self.output, JsonText):
+                self.output.end(failure)
+        self.output = sys.stdout.buffer
+        sys.stdout.buffer.flush()
 
     # Transactions
 
@@ -101,3 +193,17 @@ class Session:
 
 class _RolledBack(Exception):
     """Ends a transaction without committing it."""
+
+
+def escaped(text: str) -> str:
+    """Return *text* with what a terminal would not show as a character written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def describe(error: OSError) -> str:
+    """Return what coreutils would say of *error*."""
+    text = error.strerror or str(error)
+    name = error.filename
+    return text if name is None else f"{os.fsdecode(name)}: {text}"

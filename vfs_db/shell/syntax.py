@@ -1,6 +1,7 @@
 """The shell's grammar: a text becomes commands, each a list of words and perhaps a redirection. Text only.
 
-Words are split at white space; quotes and backslashes keep characters as they are; `;` and new lines end a command; `#` at the
+Words are split at white space; quotes and backslashes keep characters as they are; `;` and new lines end a command, a backslash at
+the end of a line does not; `#` at the
 start of a word begins a comment; `>` and `>>` name the file that takes the output.
 """
 
@@ -10,9 +11,21 @@ from typing import Final
 
 import attrs
 
-__all__ = ["Command", "Word", "parse"]
+from vfs_db.shell.session import UsageError
+
+__all__ = ["Command", "Incomplete", "Word", "last_word", "parse"]
 
 _GLOB: Final = frozenset("*?[")
+_ENDS: Final = frozenset(" \t\n;>|<&")
+_FOREIGN: Final = {
+    "|": "there are no pipes here; pipe the whole shell: vfs-shell PATH -c 'COMMAND' | ...",
+    "<": "input cannot be redirected here; see `help put`",
+    "&": "nothing runs in the background here, and ; separates commands",
+}
+
+
+class Incomplete(UsageError):
+    """A quote is not closed: more lines may follow."""
 
 
 @attrs.frozen
@@ -38,11 +51,11 @@ class _Reader:
     at: int = 0
 
     def word(self) -> Word:
-        """Read one word. Raises ValueError where a quote is not closed."""
+        """Read one word. Raises Incomplete where a quote is not closed."""
         text: list[str] = []
         pattern: list[str] = []
         has_glob = False
-        while self.at < len(self.text) and self.text[self.at] not in " \t\n;>":
+        while self.at < len(self.text) and self.text[self.at] not in _ENDS:
             character = self.text[self.at]
             self.at += 1
             if character in "'\"":
@@ -50,6 +63,10 @@ class _Reader:
             elif character == "\\":
                 quoted = self.text[self.at : self.at + 1]
                 self.at += 1
+                if not quoted:
+                    raise Incomplete("nothing after \\")
+                if quoted == "\n":  # the line goes on
+                    continue
             else:
                 has_glob |= character in _GLOB
                 text.append(character)
@@ -70,11 +87,11 @@ class _Reader:
                 character = self.text[self.at]
                 self.at += 1
             parts.append(character)
-        raise ValueError(f"no closing {quote}")
+        raise Incomplete(f"no closing {quote}")
 
 
 def parse(text: str) -> list[Command]:
-    """Return the commands in *text*. Raises ValueError with what is wrong."""
+    """Return the commands in *text*. Raises UsageError with what is wrong, Incomplete (a quote is not closed)."""
     reader = _Reader(text)
     commands = [Command()]
     while reader.at < len(text):
@@ -94,6 +111,10 @@ def parse(text: str) -> list[Command]:
             reader.at = end
         elif character == ">":
             _redirect(reader, commands[-1])
+        elif character in _FOREIGN:
+            raise UsageError(f"{_FOREIGN[character]}; quote a {character} that is meant as it is")
+        elif text.startswith("\\\n", reader.at):
+            reader.at += 2
         else:
             commands[-1].words.append(reader.word())
     return [command for command in commands if command.words or command.output]
@@ -105,7 +126,46 @@ def _redirect(reader: _Reader, command: Command) -> None:
     while reader.text[reader.at : reader.at + 1] in (" ", "\t"):
         reader.at += 1
     if command.output is not None:
-        raise ValueError("more than one redirection")
+        raise UsageError("more than one redirection")
     command.output = reader.word()
     if not command.output.text:
-        raise ValueError("no file after >")
+        raise UsageError("no file after >")
+
+
+def last_word(text: str) -> tuple[int, str, list[str]]:
+    """Return (where the last word of *text* begins, the word without its quotes, the words of its command before it).
+
+    For completion: the word may be empty, and its quote need not be closed.
+    """
+    start = 0
+    words: list[str] = []
+    reader = _Reader(text)
+    while reader.at < len(text):
+        start = reader.at
+        character = text[reader.at]
+        if character in _ENDS:
+            reader.at += 1
+            if character in "\n;":
+                words = []
+            start = reader.at
+            continue
+        try:
+            word = reader.word().text
+        except Incomplete:
+            quote = _open_quote(text[start:])
+            return start, _Reader(text[start:] + quote).word().text if quote else text[start:-1], words
+        if reader.at == len(text):
+            return start, word, words
+        words.append(word)
+    return start, "", words
+
+
+def _open_quote(text: str) -> str:
+    """Return the quote that is open at the end of *text*, a word; '' if what is open is a backslash."""
+    for quote in ("'", '"'):
+        try:
+            _Reader(text + quote).word()
+        except Incomplete:
+            continue
+        return quote
+    return ""

@@ -1,199 +1,254 @@
-"""Changing things: mkdir rmdir touch write append echo cp mv rm ln chmod chown truncate."""
+"""Changing things: mkdir rmdir touch write append echo chmod chown truncate."""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from typing import Final
 
-from vfs_db.entries import Directory
-from vfs_db.shell.registry import Namespace, Parser, command
+from vfs_db.entries import Symlink
+from vfs_db.shell.commands.content import size
+from vfs_db.shell.listing import as_json
+from vfs_db.shell.registry import Namespace, Parser, Patterns, all_operands, command
 from vfs_db.shell.session import Session, UsageError
 
 __all__: list[str] = []
+
+_PIECE: Final = 1 << 18
+_UMASK: Final = 0o022
+"""What new entries' modes leave out, and so `chmod +w` too."""
 
 
 def _some_paths(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="+")
 
 
+def _show_changed(session: Session, changed: list[str]) -> None:
+    """With --json, write what the entries at the paths *changed* are now."""
+    if session.as_json:
+        session.values(as_json(path, session.fs.get(path)) for path in changed)
+
+
 def _mkdir_arguments(parser: Parser) -> None:
-    parser.add_argument("-p", dest="parents", action="store_true", help="folders above too; one that is there is fine")
+    parser.flag("-p", "parents", "folders above too; one that is there is fine")
     _some_paths(parser)
 
 
 @command("mkdir", "make folders", _mkdir_arguments)
 def mkdir(session: Session, options: Namespace) -> None:
+    made = []
     for path in options.paths:
-        try:
+        with session.failing(f"mkdir: cannot create directory '{session.shown(path)}'"):
             if options.parents:
                 session.fs.makedirs(session.path(path), exist_ok=True)
             else:
                 session.fs.dir_create(session.path(path))
-        except OSError as error:
-            session.report(f"mkdir: cannot create directory '{session.shown(path)}': {error.strerror}")
+            made.append(session.path(path))
+    _show_changed(session, made)
 
 
 @command("rmdir", "remove empty folders", _some_paths)
 def rmdir(session: Session, options: Namespace) -> None:
+    removed = []
     for path in options.paths:
-        try:
+        with session.failing(f"rmdir: failed to remove '{session.shown(path)}'"):
             session.fs.dir_delete(session.path(path))
-        except OSError as error:
-            session.report(f"rmdir: failed to remove '{session.shown(path)}': {error.strerror}")
+            removed.append({"path": session.path(path)})
+    if session.as_json:
+        session.value(removed)
 
 
-@command("touch", "make files, or set their times to now", _some_paths)
+def _touch_arguments(parser: Parser) -> None:
+    parser.flag("-c", "no_create", "make no file")
+    _some_paths(parser)
+
+
+@command("touch", "make files, or set their times to now", _touch_arguments)
 def touch(session: Session, options: Namespace) -> None:
+    touched = []
     for path in options.paths:
-        session.fs.touch(session.path(path))
+        with session.failing(f"touch: cannot touch '{session.shown(path)}'"):
+            if options.no_create and not session.fs.exists(session.path(path)):
+                continue
+            session.fs.touch(session.path(path))
+            touched.append(session.path(path))
+    _show_changed(session, touched)
+
+
+# Content
 
 
 def _text_arguments(parser: Parser) -> None:
+    parser.flag("-f", "force", "replace a file without asking")
     parser.add_argument("path", metavar="PATH")
     parser.add_argument("text", metavar="TEXT", nargs="*", help="without it, standard input is taken")
 
 
-def _content(options: Namespace) -> bytes:
+def _content(options: Namespace) -> Iterator[bytes]:
     if options.text:
-        return " ".join(options.text).encode("utf-8", "surrogateescape")
-    return sys.stdin.buffer.read()
+        yield " ".join(options.text).encode("utf-8", "surrogateescape")
+        return
+    while piece := sys.stdin.buffer.read(_PIECE):
+        yield piece
 
 
-@command("write", "make TEXT (as it is) a file's content", _text_arguments)
+def _write(session: Session, options: Namespace, mode: str) -> None:
+    path = session.path(options.path)
+    with session.fs.transaction(), session.fs.open(path, mode) as file:
+        for piece in _content(options):
+            file.write(piece)
+    _show_changed(session, [path])
+
+
+@command("write", "make TEXT (as it is) a file's content", _text_arguments, patterns=Patterns.nothing)
 def write(session: Session, options: Namespace) -> None:
-    with session.fs.transaction(), session.fs.open(session.path(options.path), "wb") as file:
-        file.write(_content(options))
+    is_there = session.fs.exists(session.path(options.path))
+    question = f"replace '{options.path}'?"
+    if is_there and not options.force and not session.confirm(question, can_be_undone=True):
+        return
+    _write(session, options, "wb")
 
 
-@command("append", "add TEXT (as it is) to a file", _text_arguments)
+@command("append", "add TEXT (as it is) to a file", _text_arguments, patterns=Patterns.nothing)
 def append(session: Session, options: Namespace) -> None:
-    with session.fs.transaction(), session.fs.open(session.path(options.path), "ab") as file:
-        file.write(_content(options))
+    _write(session, options, "ab")
 
 
 def _echo_arguments(parser: Parser) -> None:
-    parser.add_argument("words", metavar="TEXT", nargs="*")
+    parser.add_argument("words", metavar="[-n] TEXT", nargs="*")
 
 
-@command("echo", "write TEXT and a new line; > FILE and >> FILE keep it", _echo_arguments)
+@command(
+    "echo", "write TEXT and a new line (-n: none); > FILE and >> FILE keep it", _echo_arguments, rewrite=all_operands
+)
 def echo(session: Session, options: Namespace) -> None:
-    session.print(" ".join(options.words))
+    words = list(options.words)
+    # Like bash, which takes everything else as it is, `--` and unknown options too.
+    has_end = True
+    while words and words[0] == "-n":
+        words.pop(0)
+        has_end = False
+    session.write(" ".join(words).encode("utf-8", "surrogateescape") + (b"\n" if has_end else b""))
 
 
-def _sources_and_target(parser: Parser) -> None:
-    parser.add_argument("sources", metavar="SOURCE", nargs="+")
-    parser.add_argument("target", metavar="TARGET")
-
-
-def _cp_arguments(parser: Parser) -> None:
+def _truncate_arguments(parser: Parser) -> None:
     parser.add_argument(
-        "-r", "-R", "-a", dest="recursive", action="store_true", help="folders with all that is in them"
+        "-s", dest="size", metavar="SIZE", required=True, help="bytes, or as 4K; +SIZE, -SIZE: more, less"
     )
-    _sources_and_target(parser)
-
-
-def _destinations(session: Session, options: Namespace, name: str) -> list[tuple[str, str]]:
-    """Return (source, where it goes): into the target if that is a folder, else under its name."""
-    target = session.path(options.target)
-    if session.fs.is_dir(target):
-        return [
-            (session.path(one), f"{target.rstrip('/')}/{one.rstrip('/').rpartition('/')[2]}") for one in options.sources
-        ]
-    if len(options.sources) > 1:
-        raise UsageError(f"{name}: target '{options.target}' is not a directory")
-    return [(session.path(options.sources[0]), target)]
-
-
-@command("cp", "copy files, or folders with -r", _cp_arguments)
-def cp(session: Session, options: Namespace) -> None:
-    for source, target in _destinations(session, options, "cp"):
-        entry = session.fs.get(source)
-        if isinstance(entry, Directory) and not options.recursive:
-            session.report(f"cp: -r not specified; omitting directory '{session.shown(source)}'")
-            continue
-        session.fs.copy(source, target)
-
-
-@command("mv", "move or rename", _sources_and_target)
-def mv(session: Session, options: Namespace) -> None:
-    for source, target in _destinations(session, options, "mv"):
-        session.fs.move(source, target)
-
-
-def _rm_arguments(parser: Parser) -> None:
-    parser.add_argument("-r", "-R", dest="recursive", action="store_true", help="folders with all that is in them")
-    parser.add_argument("-f", dest="force", action="store_true", help="do not ask; what is missing is fine")
+    parser.flag("-c", "no_create", "make no file")
     _some_paths(parser)
 
 
-@command("rm", "remove files and links, or folders with -r", _rm_arguments)
-def rm(session: Session, options: Namespace) -> None:
+def _joined_size(words: list[str]) -> list[str]:
+    """Return *words* with `-s -4K` as one: the value is no option."""
+    at = words.index("-s") if "-s" in words else -1
+    return words if at < 0 or at + 1 == len(words) else [*words[:at], f"-s{words[at + 1]}", *words[at + 2 :]]
+
+
+@command("truncate", "cut files off, or make them longer with zeros", _truncate_arguments, rewrite=_joined_size)
+def truncate(session: Session, options: Namespace) -> None:
+    try:
+        wanted = size(options.size)
+    except ValueError:
+        raise UsageError(f"truncate: Invalid number: '{options.size}'") from None
+    done = []
     for path in options.paths:
-        try:
-            _rm(session, path, options)
-        except FileNotFoundError as error:
-            if not options.force:
-                session.report(f"rm: cannot remove '{session.shown(path)}': {error.strerror}")
-        except OSError as error:
-            session.report(f"rm: cannot remove '{session.shown(path)}': {error.strerror}")
+        full = session.path(path)
+        with session.failing(f"truncate: cannot open '{session.shown(path)}' for writing"), session.fs.transaction():
+            is_there = session.fs.is_file(full)
+            if not is_there and options.no_create:
+                continue
+            if not is_there:
+                session.fs.open(full, "ab").close()
+            old = session.fs.stat(full).st_size if options.size[:1] in "+-" else 0
+            session.fs.truncate(full, max(0, old + wanted))
+            done.append(full)
+    _show_changed(session, done)
 
 
-def _rm(session: Session, path: str, options: Namespace) -> None:
+# Attributes
+
+
+def _below(session: Session, path: str, options: Namespace) -> Iterator[str]:
+    """Yield *path*, and with -R what is below it, without links."""
     full = session.path(path)
-    if not isinstance(session.fs.get(full), Directory):
-        session.fs.delete(full)
-    elif not options.recursive:
-        raise IsADirectoryError(21, "Is a directory", path)
-    elif options.force or session.confirm(f"remove '{session.shown(path)}' and all that is in it?"):
-        session.fs.remove_tree(full)
-
-
-def _ln_arguments(parser: Parser) -> None:
-    parser.add_argument("-s", dest="symbolic", action="store_true", help="needed: there are no other links here")
-    parser.add_argument("target", metavar="TARGET")
-    parser.add_argument("link", metavar="LINK", nargs="?")
-
-
-@command("ln", "make a symbolic link", _ln_arguments)
-def ln(session: Session, options: Namespace) -> None:
-    if not options.symbolic:
-        raise UsageError("ln: there are no hard links here; give -s")
-    link = session.path(options.link or ".")
-    if session.fs.is_dir(link):
-        link = f"{link.rstrip('/')}/{options.target.rstrip('/').rpartition('/')[2]}"
-    session.fs.link_create(options.target, link)
+    session.fs.get_followed(full)
+    if not options.recursive:
+        yield full
+        return
+    for found, entry in session.fs.find(full):
+        if found == full or not isinstance(entry, Symlink):
+            yield found
 
 
 def _chmod_arguments(parser: Parser) -> None:
-    parser.add_argument("mode", metavar="MODE", help="octal, as 644, or as u+x, go-w")
+    parser.flag("-R", "recursive", "what is in folders too")
+    parser.add_argument("mode", metavar="MODE", help="octal, as 644, or as u+x, go-w, a+X")
     _some_paths(parser)
 
 
-@command("chmod", "change modes", _chmod_arguments)
+_SYMBOLIC: Final = "([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)"
+
+
+def _dashed_mode(words: list[str]) -> list[str]:
+    """Return *words* with a mode like `-x` as `,-x`, which is no option."""
+    return [f",{word}" if re.fullmatch("-[rwxXst]+", word) else word for word in words]
+
+
+@command("chmod", "change modes", _chmod_arguments, rewrite=_dashed_mode)
 def chmod(session: Session, options: Namespace) -> None:
+    _new_mode(options.mode, 0, is_directory=False)
+    changed = []
     for path in options.paths:
-        full = session.path(path)
-        session.fs.chmod(full, _new_mode(options.mode, session.fs.stat(full).st_mode & 0o7777))
+        with session.failing(f"chmod: cannot access '{session.shown(path)}'"), session.fs.transaction():
+            for full in _below(session, path, options):
+                mode = session.fs.stat(full).st_mode
+                session.fs.chmod(full, _new_mode(options.mode, mode & 0o7777, is_directory=mode & 0o170000 == 0o040000))
+            changed.append(session.path(path))
+    _show_changed(session, changed)
 
 
-def _new_mode(text: str, mode: int) -> int:
+def _new_mode(text: str, mode: int, *, is_directory: bool) -> int:
+    """Return *mode* as *text*, octal or symbolic, changes it. Raises UsageError."""
     if re.fullmatch("[0-7]{1,4}", text):
         return int(text, 8)
-    shifts = {"u": 6, "g": 3, "o": 0}
-    for part in text.split(","):
-        match = re.fullmatch("([ugoa]*)([-+=])([rwx]*)", part)
+    for part in text.removeprefix(",").split(","):
+        match = re.fullmatch(_SYMBOLIC, part)
         if match is None:
-            raise UsageError(f"chmod: invalid mode: '{text}'")
-        bits = sum({"r": 4, "w": 2, "x": 1}[letter] for letter in set(match[3]))
+            raise UsageError(f"chmod: invalid mode: '{text.removeprefix(',')}'")
         who = "ugo" if not match[1] or "a" in match[1] else match[1]
-        for shift in (shifts[letter] for letter in set(who)):
-            if match[2] == "=":
-                mode &= ~(7 << shift)
-            mode = mode & ~(bits << shift) if match[2] == "-" else mode | bits << shift
+        for operator, letters in re.findall("([-+=])([rwxXstugo]*)", match[2]):
+            bits = _bits(letters, who, mode, is_directory=is_directory) & ~(0 if match[1] else _UMASK)
+            if operator == "=":
+                mode &= ~sum(7 << _SHIFTS[one] for one in set(who))
+            mode = mode & ~bits if operator == "-" else mode | bits
     return mode
 
 
+_SHIFTS: Final = {"u": 6, "g": 3, "o": 0}
+
+
+def _bits(letters: str, who: str, mode: int, *, is_directory: bool) -> int:
+    """Return the permission bits that *letters* name, for those in *who*."""
+    one = 0
+    for letter in set(letters):
+        if letter in _SHIFTS:
+            one |= mode >> _SHIFTS[letter] & 7
+        elif letter == "X":
+            one |= 1 if is_directory or mode & 0o111 else 0
+        else:
+            one |= {"r": 4, "w": 2, "x": 1}.get(letter, 0)
+    bits = 0
+    for shift in (_SHIFTS[each] for each in set(who)):
+        bits |= one << shift
+    if "s" in letters:
+        bits |= (0o4000 if "u" in who else 0) | (0o2000 if "g" in who else 0)
+    return bits | (0o1000 if "t" in letters else 0)
+
+
 def _chown_arguments(parser: Parser) -> None:
+    parser.flag("-R", "recursive", "what is in folders too")
     parser.add_argument("owner", metavar="OWNER[:GROUP]")
     _some_paths(parser)
 
@@ -201,18 +256,10 @@ def _chown_arguments(parser: Parser) -> None:
 @command("chown", "change owner and group", _chown_arguments)
 def chown(session: Session, options: Namespace) -> None:
     owner, _, group = options.owner.partition(":")
+    changed = []
     for path in options.paths:
-        session.fs.chown(session.path(path), owner or None, group or None)
-
-
-def _truncate_arguments(parser: Parser) -> None:
-    parser.add_argument("-s", dest="size", metavar="SIZE", type=int, required=True, help="bytes")
-    _some_paths(parser)
-
-
-@command("truncate", "cut files off, or make them longer with zeros", _truncate_arguments)
-def truncate(session: Session, options: Namespace) -> None:
-    for path in options.paths:
-        if not session.fs.exists(session.path(path)):
-            session.fs.file_create(session.path(path))
-        session.fs.truncate(session.path(path), options.size)
+        with session.failing(f"chown: cannot access '{session.shown(path)}'"), session.fs.transaction():
+            for full in _below(session, path, options):
+                session.fs.chown(full, owner or None, group or None)
+            changed.append(session.path(path))
+    _show_changed(session, changed)

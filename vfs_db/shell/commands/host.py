@@ -3,154 +3,288 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
 
 from vfs_db.entries import Directory
+from vfs_db.shell.listing import LongLines, Row, columns
 from vfs_db.shell.progress import Progress
-from vfs_db.shell.registry import Namespace, Parser, command
+from vfs_db.shell.registry import Namespace, Parser, Patterns, all_operands, command
 from vfs_db.shell.session import Session, UsageError
 
 __all__: list[str] = []
 
-_PIECE = 1 << 20
+_PIECE: Final = 1 << 18
+_BATCH_SIZE: Final = 64 << 20
+"""So many bytes `put` commits at once."""
+
+
+def _transfer_arguments(parser: Parser) -> None:
+    parser.flag("-r -R", "recursive", "folders with all that is in them")
+    parser.flag("-f", "force", "replace files without asking")
+    parser.flag("-u", "update", "only files that are not there or differ in size or time; without asking")
+
+
+def _replacing(
+    session: Session, options: Namespace, progress: Progress, *, in_script: bool
+) -> bool | Callable[[str], bool]:
+    """Return whether files may be replaced: by option, by what a script gets, or by asking the person for each."""
+    if options.force or options.update:
+        return True
+    if not session.is_interactive:
+        return in_script
+    answers = {"all": False}
+
+    def ask(path: str) -> bool:
+        if answers["all"]:
+            return True
+        progress.clear()
+        answer = session.ask(f"replace '{path}'? [y]es, [N]o, [a]ll ")
+        answers["all"] = answer in ("a", "all")
+        return answer in ("y", "yes", "a", "all")
+
+    return ask
 
 
 def _put_arguments(parser: Parser) -> None:
-    parser.add_argument("-r", dest="recursive", action="store_true", help="folders with all that is in them")
-    parser.add_argument("-f", dest="force", action="store_true", help="replace files without asking")
-    parser.add_argument("sources", metavar="LOCAL", nargs="+", help="- is standard input")
-    parser.add_argument("target", metavar="DEST")
+    _transfer_arguments(parser)
+    parser.add_argument("operands", metavar="LOCAL... DEST", nargs="+", help="LOCAL may be -, standard input; DEST alone is left "
+                        "out for the current folder")  # fmt: skip
 
 
-@command("put", "copy from the host: into DEST if it is a folder, else under that name", _put_arguments)
+@command(
+    "put", "copy from the host: into DEST if it is a folder, else under that name", _put_arguments, patterns=Patterns.host
+)  # fmt: skip
 def put(session: Session, options: Namespace) -> None:
-    target = session.path(options.target)
-    into = session.fs.is_dir(target)
-    if not into and (len(options.sources) > 1 or options.target.endswith("/")):
-        raise UsageError(f"put: target '{options.target}' is not a directory")
-    # One transaction: an interrupted put leaves nothing of itself.
-    with session.fs.transaction(), Progress("put", sum(_host_size(one) for one in options.sources)) as progress:
-        for source in options.sources:
-            name = os.path.basename(os.path.abspath(source))
-            _put(session, source, f"{target.rstrip('/')}/{name}" if into else target, options, progress)
+    *sources, target = options.operands if len(options.operands) > 1 else [*options.operands, "."]
+    into = session.fs.is_dir(session.path(target))
+    if not into and (len(sources) > 1 or target.endswith("/")):
+        raise UsageError(f"put: target '{target}' is not a directory")
+    done = []
+    with Progress("put", lambda: sum(map(_host_size, sources))) as progress:
+        replaces = _replacing(session, options, progress, in_script=True)
+        for source in sources:
+            name = os.path.basename(source.rstrip(os.sep))
+            is_inside = into and source != "-" and name not in ("", ".", "..")
+            to = session.path(f"{target.rstrip('/')}/{name}" if is_inside else target)
+            with session.reporting("put"):
+                _put(session, source, to, options, progress, replaces)
+                done.append({"from": source, "to": to})
+    if session.as_json:
+        session.value(done)
 
 
 def _host_size(path: str) -> int:
-    """Return the bytes at *path*, for the bar only; nothing where nobody looks at it."""
-    if not sys.stderr.isatty():
-        return 0
-    if not os.path.isdir(path):
-        return os.path.getsize(path) if os.path.exists(path) else 0
-    return sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(path) for name in names)
+    """Return the bytes at *path*, for the bar only."""
+    with suppress(OSError):
+        if not os.path.isdir(path):
+            return os.path.getsize(path)
+    size = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(OSError):
+                status = os.lstat(os.path.join(folder, name))
+                size += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return size
 
 
-def _put(session: Session, source: str, target: str, options: Namespace, progress: Callable[[str, int], None]) -> None:
+def _put(
+    session: Session, source: str, target: str, options: Namespace, progress: Progress,
+    replaces: bool | Callable[[str], bool],
+) -> None:  # fmt: skip
     if source == "-":
-        with session.fs.open(target, "wb") as file:
-            while piece := sys.stdin.buffer.read(_PIECE):
-                file.write(piece)
+        _put_input(session, target, replaces)
+    elif not os.path.isdir(source):
+        session.fs.import_file(source, target, progress, may_replace=replaces, update=options.update)
+    elif not options.recursive:
+        raise IsADirectoryError(21, "Is a directory; give -r", source)
+    else:
+        session.fs.import_tree(
+            source, target, progress, may_replace=replaces, update=options.update, batch_size=_BATCH_SIZE
+        )
+
+
+def _put_input(session: Session, target: str, replaces: bool | Callable[[str], bool]) -> None:
+    if callable(replaces) and session.fs.exists(target) and not replaces(target):
         return
-    if os.path.isdir(source):
-        if not options.recursive:
-            raise IsADirectoryError(21, "Is a directory; give -r", source)
-        session.fs.import_tree(source, target, progress)
-        return
-    if session.fs.lexists(target) and not options.force and not session.confirm(f"replace '{session.shown(target)}'?"):
-        return
-    status = os.stat(source)
-    with open(source, "rb") as local, session.fs.open(target, "wb") as file:
-        while piece := local.read(_PIECE):
+    with session.fs.transaction(), session.fs.open(target, "wb") as file:
+        while piece := sys.stdin.buffer.read(_PIECE):
             file.write(piece)
-            progress(source, len(piece))
-    session.fs.chmod(target, status.st_mode & 0o7777)
-    session.fs.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-    progress(source, 0)
 
 
 def _get_arguments(parser: Parser) -> None:
-    parser.add_argument("-r", dest="recursive", action="store_true", help="folders with all that is in them")
-    parser.add_argument("-f", dest="force", action="store_true", help="replace files")
-    parser.add_argument("sources", metavar="PATH", nargs="+")
-    parser.add_argument("target", metavar="LOCAL", help="- is standard output")
+    _transfer_arguments(parser)
+    parser.add_argument("operands", metavar="PATH... LOCAL", nargs="+", help="LOCAL may be -, standard output; it is left out for "
+                        "the host's current folder")  # fmt: skip
 
 
 @command("get", "copy to the host: into LOCAL if it is a folder, else under that name", _get_arguments)
 def get(session: Session, options: Namespace) -> None:
-    if options.target == "-":
-        for source in options.sources:
-            with session.fs.open(session.path(source), "rb") as file:
+    *sources, target = options.operands if len(options.operands) > 1 else [*options.operands, "."]
+    if target == "-":
+        for source in sources:
+            with session.reporting("get"), session.fs.open(session.path(source), "rb") as file:
                 while piece := file.read(_PIECE):
                     session.write(piece)
         return
-    into = os.path.isdir(options.target)
-    if not into and len(options.sources) > 1:
-        raise UsageError(f"get: target '{options.target}' is not a directory")
-    with Progress("get") as progress:
-        for source in options.sources:
-            entry = session.fs.get_followed(session.path(source))
-            name = entry.get_metadata().name
-            if into and (not name or name in (".", "..") or os.sep in name):
-                raise UsageError(f"get: '{source}' has no name of its own; name the target")
-            _get(session, source, os.path.join(options.target, name) if into else options.target, options, progress)
+    into = os.path.isdir(target)
+    if not into and len(sources) > 1:
+        raise UsageError(f"get: target '{target}' is not a directory")
+    done = []
+    with Progress("get", lambda: _size_of(session, sources)) as progress:
+        replaces = _replacing(session, options, progress, in_script=False)
+        for source in sources:
+            with session.reporting("get"):
+                local = _local_path(session, source, target) if into else target
+                _get(session, source, local, options, progress, replaces)
+                done.append({"from": session.path(source), "to": local})
+    if session.as_json:
+        session.value(done)
 
 
-def _get(session: Session, source: str, local: str, options: Namespace, progress: Callable[[str, int], None]) -> None:
+def _size_of(session: Session, paths: list[str]) -> int:
+    """Return the bytes at *paths*, for the bar only."""
+    total = 0
+    for path in paths:
+        with suppress(OSError):
+            full = session.fs.get_followed(session.path(path)).get_path()
+            *_, (_, _, size) = deque(session.fs.usage(full), maxlen=1)
+            total += size
+    return total
+
+
+def _local_path(session: Session, source: str, folder: str) -> str:
+    """Return the path in the host's *folder* for *source*; what has no name of its own goes into the folder itself."""
+    name = source.rstrip("/").rpartition("/")[2]
+    if name in ("", ".", ".."):
+        return folder
+    if os.sep in name or (os.altsep and os.altsep in name):
+        raise UsageError(f"get: '{source}' can be no name here; name the target")
+    return os.path.join(folder, name)
+
+
+def _get(
+    session: Session, source: str, local: str, options: Namespace, progress: Progress,
+    replaces: bool | Callable[[str], bool],
+) -> None:  # fmt: skip
     path = session.path(source)
-    entry = session.fs.get_followed(path)
-    if isinstance(entry, Directory):
-        if not options.recursive:
-            raise IsADirectoryError(21, "Is a directory; give -r", source)
-        session.fs.export_tree(path, local, progress)
-        return
-    if os.path.lexists(local) and not options.force:
-        if not session.is_interactive:
-            raise FileExistsError(17, "File exists; give -f to replace it", local)
-        if not session.confirm(f"replace '{local}'?"):
-            return
-    partial = f"{local}.part-{os.getpid()}"
-    try:
-        with session.fs.open(path, "rb") as file, open(partial, "xb") as out:
-            while piece := file.read(_PIECE):
-                out.write(piece)
-                progress(source, len(piece))
-        metadata = entry.get_metadata()
-        os.chmod(partial, metadata.mode & 0o777)
-        os.utime(partial, (metadata.accessed_at, metadata.modified_at))
-        os.replace(partial, local)  # whole or not at all
-    except BaseException:
-        if os.path.exists(partial):
-            os.unlink(partial)
-        raise
-    progress(source, 0)
+    if not isinstance(session.fs.get_followed(path), Directory):
+        session.fs.export_file(path, local, progress, may_replace=replaces, update=options.update)
+    elif not options.recursive:
+        raise IsADirectoryError(21, "Is a directory; give -r", source)
+    else:
+        session.fs.export_tree(path, local, progress, may_replace=replaces, update=options.update)
+
+
+# The host's own
 
 
 def _folder_argument(parser: Parser) -> None:
     parser.add_argument("path", metavar="FOLDER", nargs="?")
 
 
-@command("lcd", "change the host's current folder", _folder_argument)
+@command("lcd", "change the host's current folder", _folder_argument, patterns=Patterns.host)
 def lcd(session: Session, options: Namespace) -> None:
-    os.chdir(options.path or os.path.expanduser("~"))
+    os.chdir(os.path.expanduser(options.path or "~"))
+    if session.as_json:
+        session.value(os.getcwd())
 
 
 @command("lpwd", "print the host's current folder")
 def lpwd(session: Session, options: Namespace) -> None:
-    session.print(os.getcwd())
+    if session.as_json:
+        session.value(os.getcwd())
+    else:
+        session.print(session.shown(os.getcwd()))
 
 
-@command("lls", "list a folder of the host", _folder_argument)
+def _lls_arguments(parser: Parser) -> None:
+    parser.flag("-l", "long", "mode, owner, size, time")
+    parser.flag("-a", "all", "names that start with a dot too")
+    parser.flag("-h", "human", "sizes as 1.2K, 3M")
+    parser.flag("-1", "one", "one name a line")
+    parser.add_argument("paths", metavar="PATH", nargs="*", default=["."])
+
+
+@command("lls", "list folders of the host", _lls_arguments, patterns=Patterns.host)
 def lls(session: Session, options: Namespace) -> None:
-    for name in sorted(os.listdir(options.path or ".")):
-        session.print(session.shown(name))
+    found: list[tuple[str, str]] = []
+    for path in options.paths:
+        with session.reporting("lls"):
+            if not os.path.isdir(path):
+                os.lstat(path)
+                found.append((path, path))
+                continue
+            names = sorted(name for name in os.listdir(path) if options.all or not name.startswith("."))
+            found += [(name, os.path.join(path, name)) for name in names]
+    if session.as_json:
+        session.value([_host_json(path) for _, path in found])
+    elif options.long:
+        for line in LongLines(human=options.human).lines(
+            [_host_row(session.shown(name), path) for name, path in found]
+        ):
+            session.print(line)
+    else:
+        _print_names(session, [session.shown(name) for name, _ in found], options)
+
+
+def _print_names(session: Session, names: list[str], options: Namespace) -> None:
+    if options.one or not session.is_terminal:
+        for name in names:
+            session.print(name)
+        return
+    for row in columns(names, session.width):
+        session.print("".join(name + " " * room for name, room in row))
+
+
+def _host_row(shown: str, path: str) -> Row:
+    status = os.lstat(path)
+    arrow = f" -> {os.readlink(path)}" if stat.S_ISLNK(status.st_mode) else ""
+    owner, group = str(status.st_uid), str(status.st_gid)
+    with suppress(ImportError, KeyError):
+        import pwd
+
+        owner = pwd.getpwuid(status.st_uid).pw_name
+    with suppress(ImportError, KeyError):
+        import grp
+
+        group = grp.getgrgid(status.st_gid).gr_name
+    letters = stat.filemode(status.st_mode)
+    return Row(letters, status.st_nlink, owner, group, status.st_size, int(status.st_mtime), shown + arrow)
+
+
+def _host_json(path: str) -> dict[str, object]:
+    status = os.lstat(path)
+    kinds = {stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFREG: "file"}
+    return {
+        "path": path,
+        "name": os.path.basename(path),
+        "type": kinds.get(stat.S_IFMT(status.st_mode), "other"),
+        "size": status.st_size,
+        "mode": f"{stat.S_IMODE(status.st_mode):04o}",
+        "modified_at": int(status.st_mtime),
+    }
 
 
 def _command_argument(parser: Parser) -> None:
-    parser.add_argument("command", metavar="COMMAND")
+    parser.add_argument("command", metavar="COMMAND", nargs="*")
 
 
-@command("!", "run a command of the host", _command_argument)
+@command("!", "run a command of the host", _command_argument, patterns=Patterns.nothing, rewrite=all_operands)
 def bang(session: Session, options: Namespace) -> int:
+    text = " ".join(options.command)
+    if not text.strip():
+        raise UsageError("!: a command is missing")
     session.output.flush()
-    return subprocess.run(options.command, shell=True, check=False).returncode and 1  # noqa: S602 - that is what is asked for
+    if session.output is sys.stdout.buffer:
+        return 1 if subprocess.run(text, shell=True, check=False).returncode else 0  # noqa: S602 - it is what is asked for
+    with subprocess.Popen(text, shell=True, stdout=subprocess.PIPE) as child:  # noqa: S602
+        assert child.stdout is not None
+        while piece := child.stdout.read(_PIECE):
+            session.write(piece)
+    return 1 if child.returncode else 0

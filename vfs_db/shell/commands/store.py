@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
-from vfs_db.shell.listing import as_json
+from vfs_db.shell.listing import as_json, shown_time
 from vfs_db.shell.registry import Namespace, Parser, command
 from vfs_db.shell.session import Session
 
@@ -28,29 +26,32 @@ def history(session: Session, options: Namespace) -> None:
         return
     for one in versions:
         metadata = one.entry.get_metadata()
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(metadata.modified_at))
+        when = shown_time(metadata.modified_at)
         session.print(f"{one.number:4d}  {when}  {metadata.size:10d}  {' '.join(one.changed)}")
 
 
 @command("check", "read everything and list what is wrong")
 def check(session: Session, options: Namespace) -> int:
-    problems = [str(problem) for problem in session.fs.check()]
+    problems = []
+    for problem in map(str, session.fs.check()):
+        problems.append(problem)
+        if not session.as_json:
+            session.print(session.shown(problem))
     if session.as_json:
         session.value({"problems": problems})
-    for problem in [] if session.as_json else problems:
-        session.print(session.shown(problem))
-    if not problems and not session.as_json:
+    elif not problems:
         session.print("no problem")
     return 1 if problems else 0
 
 
 def _repair_arguments(parser: Parser) -> None:
-    parser.add_argument("--free", action="store_true", help="free what no folder lists, instead of /lost+found")
+    parser.flag("--free", "free", "free what no folder lists, instead of /lost+found")
+    parser.flag("-f", "force", "do not ask")
 
 
 @command("repair", "mend what check finds", _repair_arguments)
 def repair(session: Session, options: Namespace) -> None:
-    if not session.confirm("change the tree so that check finds nothing?"):
+    if not options.force and not session.confirm("change the tree so that check finds nothing?"):
         return
     problems = [str(problem) for problem in session.fs.repair("free" if options.free else "lost+found")]
     if session.as_json:
@@ -61,14 +62,18 @@ def repair(session: Session, options: Namespace) -> None:
 
 
 def _compact_arguments(parser: Parser) -> None:
-    parser.add_argument("--drop-history", action="store_true", help="keep the newest version of everything only")
+    parser.flag("--drop-history", "drop_history", "keep the newest version of everything only")
+    parser.flag("-f", "force", "do not ask")
 
 
 @command("compact", "take back the space of what was deleted", _compact_arguments)
 def compact(session: Session, options: Namespace) -> None:
-    if options.drop_history and not session.confirm("forget all older versions?"):
+    question = "forget all older versions?"
+    if options.drop_history and not options.force and not session.confirm(question):
         return
     session.fs.compact(keep_history=not options.drop_history)
+    if session.as_json:
+        session.value({"kept_history": not options.drop_history})
 
 
 def _backup_arguments(parser: Parser) -> None:
@@ -78,21 +83,31 @@ def _backup_arguments(parser: Parser) -> None:
 @command("backup", "copy the whole filesystem to a new folder", _backup_arguments)
 def backup(session: Session, options: Namespace) -> None:
     session.fs.backup(options.folder)
+    if session.as_json:
+        session.value({"to": options.folder})
+
+
+def _tell(session: Session, state: str) -> None:
+    if session.as_json:
+        session.value({"transaction": state})
 
 
 @command("begin", "open a transaction over the commands that follow")
 def begin(session: Session, options: Namespace) -> None:
     session.begin()
+    _tell(session, "open")
 
 
 @command("commit", "keep what was done since begin")
 def commit(session: Session, options: Namespace) -> None:
     session.end(keep=True)
+    _tell(session, "committed")
 
 
 @command("rollback", "undo what was done since begin")
 def rollback(session: Session, options: Namespace) -> None:
     session.end(keep=False)
+    _tell(session, "rolled back")
 
 
 @command("stats", "print figures about the databases")

@@ -2,36 +2,57 @@
 
 from __future__ import annotations
 
-import difflib
+import sys
+from typing import Final
 
-from vfs_db.shell.registry import COMMANDS, Namespace, Parser, command
+from vfs_db.shell.registry import COMMANDS, Namespace, Parser, Patterns, command
 from vfs_db.shell.session import Leave, Session, UsageError
 
 __all__: list[str] = []
 
-_GROUPS = {"looking": "look", "changing": "change", "host": "host", "store": "store", "the_shell": "shell"}
+_GROUPS: Final = {
+    "look": ("ls", "places", "content", "searching"),
+    "change": ("changing", "moving"),
+    "host": ("host",),
+    "store": ("store",),
+    "shell": ("the_shell",),
+}
+"""The modules under each title of `help`."""
 
 
 def _help_arguments(parser: Parser) -> None:
     parser.add_argument("name", metavar="COMMAND", nargs="?")
 
 
-@command("help", "list the commands, or explain one", _help_arguments)
+@command("help", "list the commands, or explain one", _help_arguments, patterns=Patterns.nothing)
 def help_(session: Session, options: Namespace) -> None:
     if options.name is not None:
-        registered = COMMANDS.get(options.name)
-        if registered is None:
-            near = difflib.get_close_matches(options.name, COMMANDS, 1)
-            raise UsageError(f"help: no command {options.name}" + (f"; did you mean {near[0]}?" if near else ""))
-        session.print(registered.parser().format_help().rstrip())
-        return
-    if session.as_json:
+        _explain(session, options.name)
+    elif session.as_json:
         session.value({name: one.summary for name, one in COMMANDS.items()})
-        return
-    for module, title in _GROUPS.items():
+    else:
+        _list_commands(session)
+
+
+def _explain(session: Session, name: str) -> None:
+    registered = COMMANDS.get(name)
+    if registered is None:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, COMMANDS, 1)
+        raise UsageError(f"help: no command {name}" + (f"; did you mean {near[0]}?" if near else ""))
+    text = registered.parser().format_help().rstrip()
+    if session.as_json:
+        session.value({"name": name, "summary": registered.summary, "help": text})
+    else:
+        session.print(text)
+
+
+def _list_commands(session: Session) -> None:
+    for title, modules in _GROUPS.items():
         session.print(f"{title}:")
         for name, one in COMMANDS.items():
-            if one.function.__module__.endswith("." + module):
+            if one.function.__module__.rpartition(".")[2] in modules:
                 session.print(f"  {name:9} {one.summary}")
     session.print("`help COMMAND` explains one; quotes, * ? [...], # comments, ; between commands, > FILE, >> FILE")
 
@@ -42,19 +63,34 @@ def _exit_arguments(parser: Parser) -> None:
 
 @command("exit", "leave", _exit_arguments)
 def exit_(session: Session, options: Namespace) -> None:
-    if session.in_transaction and session.is_interactive:
-        answer = input("a transaction is open: commit, roll back, or stay? [c/r/S] ").strip().lower()
-        if answer not in ("c", "commit", "r", "rollback"):
-            return
-        session.end(keep=answer.startswith("c"))
+    if session.in_transaction and session.is_interactive and not _is_settled(session):
+        return
+    if session.as_json:
+        session.value({"status": options.status})
     raise Leave(options.status)
 
 
+def _is_settled(session: Session) -> bool:
+    """Ask what to do with the open transaction; say whether to leave."""
+    try:
+        answer = input("a transaction is open: commit, roll back, or stay? [c/r/S] ").strip().lower()
+    except EOFError:
+        # There is nobody to stay for.
+        sys.stdout.write("\nrolled back\n")
+        answer = "r"
+    if answer not in ("c", "commit", "r", "rollback", "roll back"):
+        return False
+    session.end(keep=answer.startswith("c"))
+    return True
+
+
 def _set_arguments(parser: Parser) -> None:
-    parser.add_argument("-e", dest="stop", action="store_true", help="stop a script at the first command that fails")
+    parser.flag("-e", "stop", "stop a script at the first command that fails")
     parser.add_argument("flag", nargs="?", choices=["+e"], help="go on after a command that fails")
 
 
 @command("set", "set -e: stop at a failure; set +e: go on", _set_arguments)
 def set_(session: Session, options: Namespace) -> None:
     session.stops_at_failure = options.stop or options.flag != "+e"
+    if session.as_json:
+        session.value({"stops_at_failure": session.stops_at_failure})

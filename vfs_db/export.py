@@ -1,0 +1,166 @@
+"""Files and whole trees to the host's disk.
+
+Nothing is written outside the folder named: a name has to be one name, and a link that is in the way is not followed. A file
+is written under another name and renamed: an interrupted export leaves whole files only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from typing import Final
+
+from vfs_db import chunks
+from vfs_db.entries import Directory, File, FSEntry, Symlink
+from vfs_db.errors import os_error
+from vfs_db.moment import nanoseconds
+from vfs_db.path import join
+from vfs_db.resolve import directory, locate
+from vfs_db.state import State, damaged
+from vfs_db.transfer import Options
+from vfs_db.tree import all_children
+
+__all__ = ["export_file", "export_tree"]
+
+_PIECE_SIZE: Final = 16 * chunks.CHUNK_SIZE
+_PERMISSIONS: Final = 0o777
+"""Set-id and sticky bits of an image are not given to the host's files."""
+
+_O_BINARY: Final = getattr(os, "O_BINARY", 0)
+_O_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
+
+
+def export_file(state: State, path: str, host_path: str, options: Options) -> None:
+    """Copy the file that *path* leads to, to *host_path* itself. A link there is replaced, not followed."""
+    entry = state.read(lambda: locate(state, path, follow=True, second_try=True)[2])
+    if type(entry) is not File:
+        raise os_error(errno.ENOENT if entry is None else errno.EISDIR, path)
+    _export_file(state, entry, host_path, path, options)
+    options.progress(path, 0)
+
+
+def export_tree(state: State, path: str, host_dir: str, options: Options) -> None:
+    """Copy what is in the directory at *path* into *host_dir*."""
+    top = state.read(lambda: directory(state, path, second_try=True))
+    done: list[tuple[str, Directory]] = []
+    if not os.path.isdir(host_dir):
+        os.makedirs(host_dir)
+        done.append((host_dir, top))
+    stack = [(path.rstrip("/"), host_dir, top, frozenset[int]())]
+    while stack:
+        at, folder, present, above = stack.pop()
+        if present.metadata.id in above:
+            raise damaged(present.metadata.id, f"directory {at} contains itself")
+        for entry in all_children(state, present):
+            host_path = os.path.join(folder, _host_name(entry, at))
+            below = join(at, entry.metadata.name)
+            if type(entry) is Directory:
+                _make_folder(host_path)
+                done.append((host_path, entry))
+                stack.append((below, host_path, entry, above | {present.metadata.id}))
+            elif type(entry) is Symlink:
+                _export_link(entry, host_path, options)
+            elif type(entry) is File:
+                _export_file(state, entry, host_path, below, options)
+            options.progress(below, 0)
+    for host_path, entry in reversed(done):  # times and modes of folders last: writing into them changes or needs them
+        os.chmod(host_path, entry.metadata.mode & _PERMISSIONS)
+        os.utime(host_path, ns=_times(entry))
+
+
+def _host_name(entry: FSEntry, path: str) -> str:
+    """Return the entry's name if it is one name on this host. Raises OSError (EINVAL)."""
+    name = entry.metadata.name
+    separators = {"/", "\0", os.sep, os.altsep or os.sep}
+    if name in ("", ".", "..") or any(one in name for one in separators) or os.path.splitdrive(name)[0]:
+        raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: {name!r} can be no file's name", join(path, name))
+    return name
+
+
+def _make_folder(path: str) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            raise
+
+
+def _is_wanted(entry: FSEntry, host_path: str, options: Options) -> bool:
+    """Say whether *entry* is to be written to *host_path*. Raises FileExistsError, IsADirectoryError."""
+    try:
+        there = os.lstat(host_path)
+    except FileNotFoundError:
+        return True
+    if stat.S_ISDIR(there.st_mode):
+        raise os_error(errno.EISDIR, host_path)
+    if options.update and _is_same(entry, there, host_path):
+        return False
+    return options.replaces(host_path)
+
+
+def _is_same(entry: FSEntry, there: os.stat_result, host_path: str) -> bool:
+    if type(entry) is Symlink:
+        return stat.S_ISLNK(there.st_mode) and os.readlink(host_path) == entry.target
+    metadata = entry.metadata
+    # The entry's time may be in whole seconds, and is what the host's file was given.
+    return (
+        stat.S_ISREG(there.st_mode)
+        and there.st_size == metadata.size
+        and there.st_mtime_ns == nanoseconds(metadata.modified_at)
+    )
+
+
+def _partial(host_path: str) -> str:
+    """Return the path to write under, in the same folder, so that the rename to *host_path* is one step."""
+    return os.path.join(os.path.dirname(host_path), f".vfs-part-{os.urandom(8).hex()}")
+
+
+def _export_link(entry: Symlink, host_path: str, options: Options) -> None:
+    if not _is_wanted(entry, host_path, options):
+        return
+    partial = _partial(host_path)
+    os.symlink(entry.target, partial)
+    try:
+        if os.utime in os.supports_follow_symlinks:
+            os.utime(partial, ns=_times(entry), follow_symlinks=False)
+        os.replace(partial, host_path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+def _export_file(state: State, entry: File, host_path: str, path: str, options: Options) -> None:
+    if not _is_wanted(entry, host_path, options):
+        return
+    partial = _partial(host_path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _O_NOFOLLOW | _O_BINARY
+    descriptor = os.open(partial, flags, 0o600)
+    try:
+        try:
+            for data in _pieces(state, entry):
+                left = memoryview(data)
+                while left:
+                    left = left[os.write(descriptor, left) :]
+                options.progress(path, len(data))
+            if hasattr(os, "fchmod"):
+                os.fchmod(descriptor, entry.metadata.mode & _PERMISSIONS)
+        finally:
+            os.close(descriptor)
+        os.utime(partial, ns=_times(entry))
+        os.replace(partial, host_path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+def _pieces(state: State, file: File) -> Iterator[bytes]:
+    if file.metadata.size <= _PIECE_SIZE:
+        yield state.read(chunks.read, state, file)
+    else:
+        yield from chunks.iterate(state, file)
+
+
+def _times(entry: FSEntry) -> tuple[int, int]:
+    return nanoseconds(entry.metadata.accessed_at), nanoseconds(entry.metadata.modified_at)

@@ -1,0 +1,201 @@
+"""Moving things about: cp mv rm ln."""
+
+from __future__ import annotations
+
+from vfs_db.entries import Directory, FSEntry, Symlink
+from vfs_db.shell.registry import Namespace, Parser, command
+from vfs_db.shell.session import Session, UsageError
+
+__all__: list[str] = []
+
+
+def _operands(parser: Parser) -> None:
+    parser.flag("-f", "force", "replace without asking")
+    parser.flag("-i", "ask", "ask before replacing (as it does on a terminal)")
+    parser.flag("-n", "no_clobber", "replace nothing")
+    parser.flag("-v", "verbose", "print what is done")
+    parser.flag("-T", "no_folder", "TARGET is the new name itself, even if it is a folder")
+    parser.add_argument("-t", dest="folder", metavar="FOLDER", help="the target, before the sources")
+    parser.add_argument("operands", metavar="SOURCE... TARGET", nargs="+")
+
+
+def _cp_arguments(parser: Parser) -> None:
+    parser.flag("-r -R -a", "recursive", "folders with all that is in them; links stay links")
+    parser.flag("-p", "preserve", "nothing: modes, owners and times are always kept")
+    _operands(parser)
+
+
+def _destinations(session: Session, options: Namespace, name: str) -> list[tuple[str, str]]:
+    """Return (source, where it goes), as they were given: into the target if that is a folder, else under its name."""
+    operands: list[str] = options.operands + ([] if options.folder is None else [options.folder])
+    *sources, target = operands
+    if not sources:
+        raise UsageError(f"{name}: missing destination after '{target}'")
+    if not options.no_folder and session.fs.is_dir(session.path(target)):
+        return [(one, f"{target.rstrip('/')}/{one.rstrip('/').rpartition('/')[2]}") for one in sources]
+    if len(sources) > 1 or options.folder is not None:
+        raise UsageError(f"{name}: target '{target}' is not a directory")
+    return [(sources[0], target)]
+
+
+def _may_replace(session: Session, source: str, target: str, options: Namespace) -> bool:
+    """Say whether *source* may take the place of what is at *target*; asks on a terminal."""
+    if not session.fs.exists(session.path(target)):
+        return True
+    if options.no_clobber:
+        return False
+    if options.force or isinstance(session.fs.get(session.path(target)), Directory):
+        return True
+    return session.confirm(f"replace '{target}' with '{source}'?", can_be_undone=True)
+
+
+def _transfer(session: Session, options: Namespace, name: str, sign: str) -> None:
+    """Copy or move each source; one that fails is reported."""
+    done = []
+    for source, target in _destinations(session, options, name):
+        try:
+            entry = session.fs.get(session.path(source))
+        except FileNotFoundError as error:
+            session.report(f"{name}: cannot stat '{session.shown(source)}': {error.strerror}")
+            continue
+        with session.reporting(name):
+            if _is_refused(session, entry, source, target, options, name):
+                continue
+            if not _may_replace(session, source, target, options):
+                continue
+            if name == "mv":
+                session.fs.move(session.path(source), session.path(target))
+            else:
+                _copy(session, entry, session.path(source), session.path(target), options)
+            done.append({"from": session.path(source), "to": session.path(target)})
+            if options.verbose and not session.as_json:
+                session.print(f"{sign}'{session.shown(source)}' -> '{session.shown(target)}'")
+    if session.as_json:
+        session.value(done)
+
+
+def _is_refused(session: Session, entry: FSEntry, source: str, target: str, options: Namespace, name: str) -> bool:
+    """Report what cannot be done, as coreutils says it."""
+    is_folder = isinstance(entry, Directory)
+    there = session.fs.get(session.path(target)) if session.fs.exists(session.path(target)) else None
+    if name == "cp" and is_folder and not options.recursive:
+        session.report(f"cp: -r not specified; omitting directory '{session.shown(source)}'")
+    elif there is not None and there.metadata.id == entry.metadata.id:
+        session.report(f"{name}: '{session.shown(source)}' and '{session.shown(target)}' are the same file")
+    elif is_folder and there is not None and not isinstance(there, Directory):
+        what = f"'{session.shown(target)}' with directory '{session.shown(source)}'"
+        session.report(f"{name}: cannot overwrite non-directory {what}")
+    elif not is_folder and isinstance(there, Directory):
+        what = f"'{session.shown(target)}' with non-directory"
+        session.report(f"{name}: cannot overwrite directory {what}")
+    elif not is_folder and there is None and target.endswith("/"):
+        verb = f"cannot move '{session.shown(source)}' to" if name == "mv" else "cannot create regular file"
+        session.report(f"{name}: {verb} '{session.shown(target)}': Not a directory")
+    else:
+        return False
+    return True
+
+
+def _copy(session: Session, entry: FSEntry, source: str, target: str, options: Namespace) -> None:
+    if isinstance(entry, Symlink) and not options.recursive:
+        source = session.fs.get_followed(source).get_path()
+    if isinstance(entry, Directory) and session.fs.is_dir(target):
+        session.fs.copy_into(source, target)
+    else:
+        session.fs.copy(source, target)
+
+
+@command("cp", "copy files, or folders with -r", _cp_arguments)
+def cp(session: Session, options: Namespace) -> None:
+    _transfer(session, options, "cp", "")
+
+
+@command("mv", "move or rename", _operands)
+def mv(session: Session, options: Namespace) -> None:
+    _transfer(session, options, "mv", "renamed ")
+
+
+def _rm_arguments(parser: Parser) -> None:
+    parser.flag("-r -R", "recursive", "folders with all that is in them")
+    parser.flag("-f", "force", "do not ask; what is missing is fine")
+    parser.flag("-i", "ask", "ask before removing (as it does on a terminal)")
+    parser.flag("-v", "verbose", "print what is done")
+    parser.flag("-d", "empty", "empty folders too")
+    parser.add_argument("paths", metavar="PATH", nargs="*")
+
+
+@command("rm", "remove files and links, or folders with -r", _rm_arguments)
+def rm(session: Session, options: Namespace) -> None:
+    if not options.paths and not options.force:
+        raise UsageError("rm: missing operand")
+    if not options.force and not _is_confirmed(session, options):
+        return
+    removed = []
+    for path in options.paths:
+        try:
+            _rm(session, path, options)
+        except FileNotFoundError as error:
+            if not options.force:
+                session.report(f"rm: cannot remove '{session.shown(path)}': {error.strerror}")
+        except OSError as error:
+            session.report(f"rm: cannot remove '{session.shown(path)}': {error.strerror}")
+        else:
+            removed.append({"path": session.path(path)})
+            if options.verbose and not session.as_json:
+                session.print(f"removed '{session.shown(path)}'")
+    if session.as_json:
+        session.value(removed)
+
+
+def _is_confirmed(session: Session, options: Namespace) -> bool:
+    """Ask once for all that is there."""
+    there = [path for path in options.paths if session.fs.exists(session.path(path))]
+    if not there:
+        return True
+    what = f"'{there[0]}'" if len(there) == 1 else f"'{there[0]}' and {len(there) - 1} more"
+    has_folder = any(isinstance(session.fs.get(session.path(path)), Directory) for path in there)
+    below = " and all that is in it" if options.recursive and has_folder else ""
+    return session.confirm(f"remove {what}{below}?", can_be_undone=True)
+
+
+def _rm(session: Session, path: str, options: Namespace) -> None:
+    full = session.path(path)
+    entry = session.fs.get(full)
+    if path.rstrip("/").rpartition("/")[2] in (".", ".."):
+        raise OSError(22, "'.' and '..' are not removed")
+    if isinstance(entry, Directory) and options.recursive:
+        session.fs.remove_tree(full)
+    elif isinstance(entry, Directory) and not options.empty:
+        raise IsADirectoryError(21, "Is a directory", path)
+    else:
+        session.fs.delete(full)
+
+
+def _ln_arguments(parser: Parser) -> None:
+    parser.flag("-s", "symbolic", "needed: there are no other links here")
+    parser.flag("-f", "force", "replace a file or link")
+    parser.flag("-n", "no_follow", "a link to a folder is replaced, not entered")
+    parser.add_argument("operands", metavar="TARGET... LINK", nargs="+")
+
+
+@command("ln", "make symbolic links", _ln_arguments)
+def ln(session: Session, options: Namespace) -> None:
+    if not options.symbolic:
+        raise UsageError("ln: there are no hard links here; give -s")
+    *targets, place = options.operands if len(options.operands) > 1 else [*options.operands, "."]
+    full = session.path(place)
+    is_folder = session.fs.is_dir(full) and not (options.no_follow and session.fs.is_symlink(full))
+    if len(targets) > 1 and not is_folder:
+        raise UsageError(f"ln: target '{place}' is not a directory")
+    made = []
+    for target in targets:
+        shown = f"{place.rstrip('/')}/{target.rstrip('/').rpartition('/')[2]}" if is_folder else place
+        with session.failing(f"ln: failed to create symbolic link '{session.shown(shown)}'"):
+            link = session.path(shown)
+            with session.fs.transaction():
+                if options.force and session.fs.exists(link):
+                    session.fs.file_delete(link)
+                session.fs.link_create(target, link)
+            made.append({"path": link, "target": target})
+    if session.as_json:
+        session.value(made)

@@ -1,0 +1,243 @@
+"""Where one is, and what is there: cd pwd tree stat readlink."""
+
+from __future__ import annotations
+
+import stat as modes
+import time
+from collections.abc import Iterator
+from typing import Final
+
+from vfs_db.entries import Directory, FSEntry, Symlink
+from vfs_db.metadata import FileType
+from vfs_db.moment import nanoseconds
+from vfs_db.shell.listing import as_json, colored, mode_letters
+from vfs_db.shell.registry import Namespace, Parser, command
+from vfs_db.shell.session import Session
+
+__all__: list[str] = []
+
+
+def _cd_arguments(parser: Parser) -> None:
+    parser.add_argument("path", metavar="PATH", nargs="?", default="/")
+
+
+@command("cd", "change the current folder", _cd_arguments)
+def cd(session: Session, options: Namespace) -> None:
+    entry = session.fs.get_followed(session.path(options.path))
+    if not isinstance(entry, Directory):
+        raise NotADirectoryError(20, "Not a directory", options.path)
+    session.folder = entry.get_path()
+    if session.as_json:
+        session.value(session.folder)
+
+
+@command("pwd", "print the current folder")
+def pwd(session: Session, options: Namespace) -> None:
+    if session.as_json:
+        session.value(session.folder)
+    else:
+        session.print(session.shown(session.folder))
+
+
+def _tree_arguments(parser: Parser) -> None:
+    parser.add_argument("-L", dest="levels", metavar="N", type=int, default=1 << 30, help="at most so many levels")
+    parser.flag("-a", "all", "names that start with a dot too")
+    parser.flag("-d", "folders", "folders only")
+    parser.add_argument("path", metavar="PATH", nargs="?", default=".")
+
+
+@command("tree", "draw the folders and what is in them", _tree_arguments)
+def tree(session: Session, options: Namespace) -> None:
+    top = session.fs.get_followed(session.path(options.path))
+    if session.as_json:
+        _write_tree_value(session, top, options)
+        return
+    name = session.shown(options.path)
+    session.print(colored(name, top) if session.has_colors else name)
+    indents = [""]
+    folders = files = 0
+    for depth, entry, is_last in _visited(session, top, options):
+        if isinstance(entry, Directory):
+            folders += 1
+        else:
+            files += 1
+        name = session.shown(entry.metadata.name)
+        name = colored(name, entry) if session.has_colors else name
+        arrow = f" -> {session.shown(entry.target)}" if isinstance(entry, Symlink) else ""
+        session.print(f"{indents[depth]}{'└── ' if is_last else '├── '}{name}{arrow}")
+        del indents[depth + 1 :]
+        indents.append(indents[depth] + ("    " if is_last else "│   "))
+    below = "" if options.folders else f", {files} file{'' if files == 1 else 's'}"
+    session.print(f"\n{folders} director{'y' if folders == 1 else 'ies'}{below}")
+
+
+def _visited(session: Session, top: FSEntry, options: Namespace) -> Iterator[tuple[int, FSEntry, bool]]:
+    """Yield (depth, entry, whether it is the last in its folder) of all below *top*, by name."""
+    stack: list[tuple[Iterator[FSEntry], FSEntry | None]] = []
+    ids: list[int] = []
+
+    def wanted(folder: Directory) -> Iterator[FSEntry]:
+        for entry in session.fs.each_by_name(folder):
+            is_shown = options.all or not entry.metadata.name.startswith(".")
+            if is_shown and (not options.folders or isinstance(entry, Directory)):
+                yield entry
+
+    def enter(entry: FSEntry) -> None:
+        if not isinstance(entry, Directory) or len(stack) >= options.levels:
+            return
+        if entry.metadata.id in ids:
+            raise OSError(5, f"directory {entry.metadata.id} contains itself; see `check`")
+        entries = wanted(entry)
+        ids.append(entry.metadata.id)
+        stack.append((entries, next(entries, None)))
+
+    enter(top)
+    while stack:
+        entries, entry = stack.pop()
+        if entry is None:
+            ids.pop()
+            continue
+        following = next(entries, None)
+        stack.append((entries, following))
+        yield len(stack) - 1, entry, following is None
+        enter(entry)
+
+
+def _write_tree_value(session: Session, top: FSEntry, options: Namespace) -> None:
+    """Write the nested value piece by piece: a tree may be deeper than Python recurses."""
+    session.pieces(_tree_pieces(session, top, options))
+
+
+def _tree_pieces(session: Session, top: FSEntry, options: Namespace) -> Iterator[str]:
+    paths = [top.get_path()]
+    opened = [isinstance(top, Directory) and options.levels > 0]
+    yield from _opening(paths[0], top, has_entries=opened[0])
+    is_first = True
+    for depth, entry, _ in _visited(session, top, options):
+        while len(paths) > depth + 1:
+            paths.pop()
+            yield "]}" if opened.pop() else "}"
+            is_first = False
+        path = f"{paths[-1].rstrip('/')}/{entry.metadata.name}"
+        has_entries = isinstance(entry, Directory) and depth + 1 < options.levels
+        yield "" if is_first else ", "
+        yield from _opening(path, entry, has_entries=has_entries)
+        paths.append(path)
+        opened.append(has_entries)
+        is_first = True
+    while opened:
+        yield "]}" if opened.pop() else "}"
+
+
+def _opening(path: str, entry: FSEntry, *, has_entries: bool) -> Iterator[str]:
+    import json
+
+    yield json.dumps(as_json(path, entry))[:-1] + (', "entries": [' if has_entries else "")
+
+
+_KINDS: Final = {
+    FileType.file: "regular file",
+    FileType.directory: "directory",
+    FileType.symlink: "symbolic link",
+}
+
+
+def _stat_arguments(parser: Parser) -> None:
+    parser.add_argument("-c", dest="format", metavar="FORMAT", help="instead: %%n name, %%s size, %%a mode, %%A letters, "
+                        "%%F kind, %%U owner, %%G group, %%i id, %%Y %%X %%W times in seconds, %%y %%x %%w as text")  # fmt: skip
+    parser.flag("-L", "follow", "what a link leads to")
+    parser.add_argument("paths", metavar="PATH", nargs="+")
+
+
+@command("stat", "show all that is known of entries", _stat_arguments)
+def stat(session: Session, options: Namespace) -> None:
+    values = []
+    for path in options.paths:
+        with session.failing(f"stat: cannot stat '{session.shown(path)}'"):
+            entry = (session.fs.get_followed if options.follow else session.fs.get)(session.path(path))
+            if session.as_json:
+                values.append(as_json(session.path(path), entry))
+            elif options.format is not None:
+                session.print(_formatted(session.shown(path), entry, options.format))
+            else:
+                _print_stat(session, path, entry)
+    if session.as_json:
+        session.value(values)
+
+
+def _kind(entry: FSEntry) -> str:
+    metadata = entry.get_metadata()
+    is_empty = metadata.file_type is FileType.file and not metadata.size
+    return "regular empty file" if is_empty else _KINDS[metadata.file_type]
+
+
+def _moment(when: int) -> str:
+    seconds, ns = divmod(nanoseconds(when), 10**9)
+    try:
+        local = time.localtime(seconds)
+        return f"{time.strftime('%Y-%m-%d %H:%M:%S', local)}.{ns:09d} {time.strftime('%z', local)}"
+    except (OverflowError, ValueError, OSError):
+        return str(seconds)
+
+
+def _values_of(shown: str, entry: FSEntry) -> dict[str, str]:
+    metadata = entry.get_metadata()
+    size = len(entry.target.encode("utf-8", "surrogateescape")) if isinstance(entry, Symlink) else metadata.size
+    return {
+        "n": shown,
+        "s": str(size),
+        "a": f"{modes.S_IMODE(metadata.mode):o}",
+        "A": mode_letters(entry),
+        "F": _kind(entry),
+        "U": metadata.owner,
+        "G": metadata.group,
+        "i": str(metadata.id),
+        "Y": str(int(metadata.modified_at)),
+        "X": str(int(metadata.accessed_at)),
+        "W": str(int(metadata.created_at)),
+        "y": _moment(metadata.modified_at),
+        "x": _moment(metadata.accessed_at),
+        "w": _moment(metadata.created_at),
+        "%": "%",
+    }
+
+
+def _formatted(shown: str, entry: FSEntry, text: str) -> str:
+    values = _values_of(shown, entry)
+    first, *parts = text.replace("%%", "\0").split("%")
+    filled = first + "".join(values.get(part[:1], f"%{part[:1]}") + part[1:] for part in parts)
+    return filled.replace("\0", "%")
+
+
+def _print_stat(session: Session, path: str, entry: FSEntry) -> None:
+    values = _values_of(session.shown(path), entry)
+    arrow = f" -> {session.shown(entry.target)}" if isinstance(entry, Symlink) else ""
+    blocks = -(-int(values["s"]) // 512)
+    session.print(f"  File: {values['n']}{arrow}")
+    session.print(f"  Size: {values['s']:<10}\tBlocks: {blocks:<10} IO Block: {65535:<6} {values['F']}")
+    session.print(f"Inode: {values['i']:<11} Links: 1")
+    session.print(
+        f"Access: ({modes.S_IMODE(entry.metadata.mode):04o}/{values['A']})  Uid: {session.shown(values['U'])}  "
+        f"Gid: {session.shown(values['G'])}"
+    )
+    for label, key in (("Access", "x"), ("Modify", "y"), (" Birth", "w")):
+        session.print(f"{label}: {values[key]}")
+
+
+def _readlink_arguments(parser: Parser) -> None:
+    parser.flag("-f", "canonical", "the path of what is there in the end")
+    parser.add_argument("paths", metavar="PATH", nargs="+")
+
+
+@command("readlink", "print where a link leads", _readlink_arguments)
+def readlink(session: Session, options: Namespace) -> None:
+    targets: list[str] = []
+    for path in options.paths:
+        with session.reporting("readlink"):
+            full = session.path(path)
+            target = session.fs.get_followed(full).get_path() if options.canonical else session.fs.link_read(full)
+            targets.append(target)
+            if not session.as_json:
+                session.print(session.shown(target))
+    if session.as_json:
+        session.value(targets)

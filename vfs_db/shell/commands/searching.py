@@ -1,0 +1,306 @@
+"""Through whole trees: find grep du df."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from vfs_db.entries import Directory, FSEntry
+from vfs_db.metadata import FileType
+from vfs_db.path import join
+from vfs_db.shell.listing import as_json, human_size
+from vfs_db.shell.registry import Namespace, Parser, Patterns, command
+from vfs_db.shell.session import Session, UsageError
+
+if TYPE_CHECKING:
+    import re
+
+__all__: list[str] = []
+
+_TYPES: Final = {"f": FileType.file, "d": FileType.directory, "l": FileType.symlink}
+
+
+def _as_given(operand: str, full: str, found: str) -> str:
+    """Return *found*, a path at or below *full*, the way *operand* began it."""
+    rest = found[len(full.rstrip("/")) :].lstrip("/")
+    return (join(operand, rest) if operand.rstrip("/") else f"/{rest}") if rest else operand
+
+
+def _find_arguments(parser: Parser) -> None:
+    parser.add_argument("paths", metavar="PATH", nargs="*", default=["."])
+    parser.add_argument("-name", metavar="PATTERN")
+    parser.add_argument("-type", choices=list(_TYPES))
+    parser.add_argument("-size", metavar="[+-]N[ckMG]", help="+10k: more than 10 KiB")
+    parser.add_argument("-newer", metavar="FILE", help="changed after FILE")
+    parser.add_argument("-maxdepth", metavar="N", type=int)
+    parser.flag("-print0", "with_nul", "end each path with a NUL byte")
+    parser.flag("-print", "with_newline", "end each path with a new line, as without it")
+
+
+def _joined_sizes(words: list[str]) -> list[str]:
+    """Return *words* with `-size -10k` as one: the value is no option."""
+    result: list[str] = []
+    for word in words:
+        if result and result[-1] in ("-size", "-name"):
+            result[-1] += f"={word}"
+        else:
+            result.append(word)
+    return result
+
+
+@command(
+    "find", "list what passes tests, in all folders below", _find_arguments, patterns=Patterns.first, rewrite=_joined_sizes
+)  # fmt: skip
+def find(session: Session, options: Namespace) -> None:
+    if session.as_json:
+        session.values(as_json(path, entry) for _, path, entry in _found(session, options))
+        return
+    end = b"\0" if options.with_nul else b"\n"
+    for shown, _, _ in _found(session, options):
+        session.write(session.shown(shown).encode("utf-8", "surrogateescape") + end)
+
+
+def _found(session: Session, options: Namespace) -> Iterator[tuple[str, str, FSEntry]]:
+    """Yield (path as the operand began it, absolute path, entry)."""
+    low, high = _size_limits(options.size)
+    newer = None if options.newer is None else session.fs.get(session.path(options.newer)).metadata.modified_at
+    for operand in options.paths:
+        full = session.path(operand)
+        with session.reporting("find"):
+            for path, entry in session.fs.find(
+                full,
+                name=options.name,
+                type=_TYPES.get(options.type),
+                size_min=low,
+                size_max=high,
+                newer_than=newer,
+                depth_max=options.maxdepth,
+            ):
+                yield _as_given(operand, full, path), path, entry
+
+
+def _size_limits(text: str | None) -> tuple[int | None, int | None]:
+    if text is None:
+        return None, None
+    units = {"c": 1, "w": 2, "b": 512, "k": 1024, "M": 1024**2, "G": 1024**3}
+    sign, digits = (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
+    unit = units.get(digits[-1:], 512)
+    number = digits[:-1] if digits[-1:] in units else digits
+    if not number.isdecimal():
+        raise UsageError(f"find: -size takes a number like +10k, not {text!r}")
+    count = int(number)
+    # As find: sizes are rounded up to whole units.
+    if sign == "+":
+        return count * unit + 1, None
+    if sign == "-":
+        return None, (count - 1) * unit
+    return max(0, count - 1) * unit + (1 if count else 0), count * unit
+
+
+# grep
+
+
+def _grep_arguments(parser: Parser) -> None:
+    parser.flag("-r -R", "recursive", "files in all folders below")
+    parser.flag("-i", "ignore_case", "capital letters are as small ones")
+    parser.flag("-n", "numbers", "with line numbers")
+    parser.flag("-l", "files", "the names of files only")
+    parser.flag("-L", "files_without", "the names of files without a match only")
+    parser.flag("-c", "count", "the number of lines for each file")
+    parser.flag("-v", "invert", "lines that do not match")
+    parser.flag("-w", "words", "match whole words")
+    parser.flag("-x", "lines", "match whole lines")
+    parser.flag("-o", "parts", "only what matches of a line")
+    parser.flag("-q", "quiet", "the status only")
+    parser.flag("-s", "silent", "say nothing of files that cannot be read")
+    parser.flag("-E", "extended", "PATTERN is an extended regular expression")
+    parser.flag("-F", "fixed", "PATTERN is text")
+    parser.flag("-h", "no_names", "without names of files")
+    parser.flag("-H", "names", "with names of files")
+    parser.add_argument("-e", dest="patterns", metavar="PATTERN", action="append", help="one of several")
+    parser.add_argument("operands", metavar="PATTERN FILE", nargs="*")
+
+
+@attrs.frozen
+class _Search:
+    """What grep looks for, and how it shows it."""
+
+    pattern: re.Pattern[str]
+    options: Namespace
+    has_names: bool
+
+
+@command("grep", "write the lines that match a pattern", _grep_arguments)
+def grep(session: Session, options: Namespace) -> int:
+    from vfs_db.grep import Syntax, compile_pattern
+
+    operands = list(options.operands)
+    if not options.patterns and not operands:
+        raise UsageError("grep: PATTERN is missing")
+    patterns = options.patterns or [operands.pop(0)]
+    if not operands and not options.recursive:
+        raise UsageError("grep: FILE is missing; -r searches the current folder")
+    syntax = Syntax.fixed if options.fixed else Syntax.extended if options.extended else Syntax.basic
+    pattern = compile_pattern(
+        "\n".join(patterns), syntax, ignore_case=options.ignore_case, whole_words=options.words, whole_lines=options.lines
+    )  # fmt: skip
+    has_names = options.names or (not options.no_names and (options.recursive or len(operands) > 1))
+    search = _Search(pattern, options, has_names)
+    found = False
+    if session.as_json:
+        matches = list[bool]()
+        session.values(_match_values(session, search, operands, matches))
+        found = bool(matches)
+    else:
+        for shown, path in _grepped_files(session, operands, options):
+            found |= _grep_file(session, search, shown, path)
+            if found and options.quiet:
+                return 0
+    if session.status:
+        session.status = 2
+    return 0 if found else 1
+
+
+def _grepped_files(session: Session, operands: list[str], options: Namespace) -> Iterator[tuple[str, str]]:
+    """Yield (path to show, absolute path) of the files to be searched."""
+    for operand in operands or [""]:
+        full = session.path(operand)
+        try:
+            entry = session.fs.get_followed(full)
+            if not isinstance(entry, Directory):
+                yield operand, full
+            elif options.recursive:
+                for path, _ in session.fs.find(full, type=FileType.file):
+                    yield _as_given(operand, full, path).removeprefix("" if operand else "/"), path
+            elif not options.silent:
+                session.report(f"grep: {session.shown(operand)}: Is a directory", 2)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            session.status = 2
+            if not options.silent:
+                session.report(f"grep: {session.shown(operand)}: {error.strerror}", 2)
+
+
+def _grep_file(session: Session, search: _Search, shown: str, path: str) -> bool:
+    """Search one file and print what there is to print; say whether something was found."""
+    from vfs_db.grep import matching_lines
+
+    options = search.options
+    name = session.shown(shown)
+    count = 0
+    with session.reporting("grep", 2), session.fs.open(path, "rb") as file:
+        for match in matching_lines(file, search.pattern, invert=options.invert):
+            count += 1
+            if options.quiet or options.files or options.files_without:
+                break
+            if options.count:
+                continue
+            if match.is_binary:
+                session.print(f"grep: {name}: binary file matches")
+                break
+            prefix = (f"{name}:" if search.has_names else "") + (f"{match.number}:" if options.numbers else "")
+            _print_match(session, search, prefix, match.text)
+    if options.quiet:
+        return bool(count)
+    if options.files_without:
+        if not count:
+            session.print(name)
+        return not count
+    if options.files and count:
+        session.print(name)
+    elif options.count and not options.files:
+        session.print(f"{name}:{count}" if search.has_names else str(count))
+    return bool(count)
+
+
+def _print_match(session: Session, search: _Search, prefix: str, line: bytes) -> None:
+    text = line.decode("utf-8", "surrogateescape")
+    if search.options.parts:
+        for found in search.pattern.finditer(text):
+            if found[0]:
+                session.print(prefix + _marked(session, found[0]))
+        return
+    if session.has_colors and not search.options.invert:
+        text = search.pattern.sub(lambda found: _marked(session, found[0]), text)
+    session.print(prefix + text)
+
+
+def _marked(session: Session, text: str) -> str:
+    return f"\x1b[01;31m{text}\x1b[0m" if session.has_colors and text else text
+
+
+def _match_values(
+    session: Session, search: _Search, operands: list[str], matches: list[bool]
+) -> Iterator[dict[str, object]]:
+    """Yield a value for each line that matches, and note in *matches* that there was one."""
+    from vfs_db.grep import matching_lines
+
+    for _, path in _grepped_files(session, operands, search.options):
+        with session.reporting("grep", 2), session.fs.open(path, "rb") as file:
+            for match in matching_lines(file, search.pattern, invert=search.options.invert):
+                matches[:] = [True]
+                text = match.text.decode("utf-8", "surrogateescape")
+                yield {"path": path, "line": match.number, "text": text, "binary": match.is_binary}
+
+
+# du and df
+
+
+def _du_arguments(parser: Parser) -> None:
+    parser.flag("-h", "human", "sizes as 1.2K, 3M")
+    parser.flag("-s", "summary", "the sum only")
+    parser.flag("-a", "all", "files too")
+    parser.flag("-b", "bytes", "bytes instead of KiB")
+    parser.flag("-c", "total", "the sum of all operands too")
+    parser.add_argument("-d", dest="depth", metavar="N", type=int, default=1 << 30, help="at most so many levels")
+    parser.add_argument("paths", metavar="PATH", nargs="*", default=["."])
+
+
+@command("du", "add up sizes (of contents, in KiB)", _du_arguments)
+def du(session: Session, options: Namespace) -> None:
+    if session.as_json:
+        session.values({"path": path, "size": size} for path, size in _usages(session, options))
+        return
+    for path, size in _usages(session, options):
+        text = str(size) if options.bytes else human_size(size) if options.human else str(-(-size // 1024))
+        session.print(f"{text}\t{session.shown(path)}")
+
+
+def _usages(session: Session, options: Namespace) -> Iterator[tuple[str, int]]:
+    total = 0
+    depth_max = 0 if options.summary else options.depth
+    for operand in options.paths:
+        full = session.path(operand)
+        top_depth = full.rstrip("/").count("/")
+        with session.failing(f"du: cannot access '{session.shown(operand)}'"):
+            for path, entry, size in session.fs.usage(full):
+                depth = path.rstrip("/").count("/") - top_depth
+                if depth == 0:
+                    total += size
+                if depth == 0 or (depth <= depth_max and (options.all or isinstance(entry, Directory))):
+                    yield _as_given(operand, full, path), size
+    if options.total:
+        yield "total", total
+
+
+def _df_arguments(parser: Parser) -> None:
+    parser.flag("-h", "human", "sizes as 1.2K, 3M")
+    parser.add_argument("paths", metavar="PATH", nargs="*")
+
+
+@command("df", "show the space on the disk that the databases are on", _df_arguments)
+def df(session: Session, options: Namespace) -> None:
+    for path in options.paths:
+        session.fs.get(session.path(path))
+    figures = session.fs.statvfs("/")
+    total, free = figures.f_blocks * figures.f_frsize, figures.f_bavail * figures.f_frsize
+    used = total - figures.f_bfree * figures.f_frsize
+    if session.as_json:
+        session.value({"total": total, "free": free, "used": used})
+        return
+    sizes = [human_size(size) if options.human else str(size // 1024) for size in (total, used, free)]
+    session.print(f"{'Size' if options.human else '1K-blocks':>12} {'Used':>12} {'Available':>12}")
+    session.print(" ".join(f"{size:>12}" for size in sizes))
