@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import ourdb
-from ourdb.errors import OurDBError
+from ourdb.errors import CorruptRecord, OurDBError
 
 __all__ = ["main"]
 
@@ -39,8 +39,17 @@ def _an_id_and_depth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--depth", type=int, default=10, help="at most so many versions (10)")
 
 
+def _id_or_new(text: str) -> int | None:
+    return None if text == "new" else int(text)
+
+
+_id_or_new.__name__ = "id"  # what argparse calls it in its message
+
+
 def _data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("id", metavar="ID", nargs="?", help="`new` or nothing for a new record in incremental mode")
+    parser.add_argument(
+        "id", metavar="ID", nargs="?", type=_id_or_new, help="`new` or nothing for a new record in incremental mode"
+    )
     parser.add_argument("--data", help="the data as text; without it, standard input is read")
 
 
@@ -103,9 +112,8 @@ def get(arguments: argparse.Namespace) -> int:
 def set_command(arguments: argparse.Namespace) -> int:
     """Store a record and print its id."""
     data = os.fsencode(arguments.data) if arguments.data is not None else sys.stdin.buffer.read()
-    wanted = None if arguments.id in (None, "new") else int(arguments.id)
     with ourdb.new(_existing(arguments.path)) as db:
-        record_id = db.set(data=data, id=wanted)
+        record_id = db.set(data=data, id=arguments.id)
     if arguments.json:
         _print_json({"id": record_id, "size": len(data)})
     else:
@@ -140,10 +148,16 @@ def history(arguments: argparse.Namespace) -> int:
 
 @_command(_nothing)
 def dump(arguments: argparse.Namespace) -> int:
-    """List all records: id, location, size, the data's beginning."""
+    """List all records: id, location, size, the data's beginning; status 1 if any can't be read."""
+    status = 0
     with ourdb.new(arguments.path, read_only=True) as db, db.snapshot() as then:
         for record_id, location in then.items():
-            data = then.get(record_id)
+            try:
+                data = then.get(record_id)
+            except CorruptRecord as error:
+                print(f"ourdb: id {record_id}: {error}", file=sys.stderr)
+                status = 1
+                continue
             file_number, position = location >> 32, location & 0xFFFFFFFF
             if arguments.json:
                 _print_json(
@@ -151,7 +165,7 @@ def dump(arguments: argparse.Namespace) -> int:
                 )
             else:
                 print(f"{record_id:9d} {file_number}.db:{position:<10d} {len(data):6d}  {_preview(data)}")
-    return 0
+    return status
 
 
 @_command(_nothing)
@@ -263,6 +277,8 @@ def import_(arguments: argparse.Namespace) -> int:
 def _existing(path: str) -> str:
     if not os.path.isdir(path):
         raise FileNotFoundError(2, "no database folder", path)
+    if not os.listdir(path):
+        raise FileNotFoundError(2, "the folder is empty, it holds no database", path)
     return path
 
 

@@ -9,7 +9,6 @@ import errno
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import ourdb
 from ourdb.db import OurDB
 from ourdb.disk import Disk
 from ourdb.journal import COMMITS_AT, SLOT_SIZE
+from tests.small_disk import may_mount, on_small_disk
 
 CONFIG: dict[str, Any] = {"record_nr_max": 100, "keysize": 6, "incremental_mode": False}
 
@@ -344,28 +344,9 @@ print("whole")
 """
 
 
-def _mounted(folder: Path, size: str, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run *command* in a namespace of its own, in which *folder* is a small disk."""
-    script = 'mount -t tmpfs -o size="$1" none "$0" || exit 77; shift; exec "$@"'
-    return subprocess.run(
-        ["unshare", "-rm", "sh", "-c", script, str(folder), size, *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
-def _may_mount() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    script = "mount -t tmpfs none /tmp"
-    return subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, check=False).returncode == 0
-
-
-@pytest.mark.skipif(not _may_mount(), reason="a system that lets nobody mount a small disk")
+@pytest.mark.skipif(not may_mount(), reason="a system that lets nobody mount a small disk")
 def test_a_hole_of_the_mapped_table_on_a_full_disk(tmp_path: Path) -> None:
-    result = _mounted(tmp_path, "3m", sys.executable, "-c", _FULL_DISK, str(tmp_path))
+    result = on_small_disk(tmp_path, "3m", sys.executable, "-c", _FULL_DISK, str(tmp_path))
     assert result.returncode == 0, (result.returncode, result.stderr)
     assert result.stdout.splitlines()[-1] == "whole"
 
