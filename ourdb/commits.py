@@ -27,7 +27,7 @@ from zlib import crc32
 from ourdb.config import RECORD_DATA_MAX
 from ourdb.disk import Disk
 from ourdb.errors import DatabaseClosed, DatabaseFull, DatabaseLocked, OurDBError, RecordNotFound, RecordTooLarge
-from ourdb.group_sync import GroupSync
+from ourdb.group_sync import GroupSync, GroupWriter
 from ourdb.joining import remove_journal, write_pointers
 from ourdb.journal import DELETE, INLINED, OPERATION, POINT, RESERVE, SET, Journal, JournalHeader, Member, journal_path
 from ourdb.record import HEADER_SIZE, PACK_HEADER
@@ -340,6 +340,7 @@ class Commits:
         self.lock = threading.RLock()
         self.publishing = threading.Lock()
         self.group = GroupSync()
+        self.writers: GroupWriter[tuple[int | None, bytes], int] = GroupWriter()
         self.journal: Journal | None = None
         self.transaction: Transaction | None = None
         self.plain = False
@@ -597,6 +598,7 @@ def _after_fork() -> None:
         commits.lock = threading.RLock()
         commits.publishing = threading.Lock()
         commits.group = GroupSync()
+        commits.writers = GroupWriter()
         commits.transaction = None
         for store in commits.stores:
             store.unlock()  # the lock is the parent's, and would live on in this copy

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import get_ident
 from types import TracebackType
@@ -17,7 +17,8 @@ from typing import Any, Final, Literal, Self, TypeVar
 from zlib import crc32
 
 from ourdb import maintenance
-from ourdb.commits import INLINE_MAX, OVERLAY_MAX, RECORD_BYTES_MAX, Commits
+from ourdb.batch import Part, commit_batch
+from ourdb.commits import OVERLAY_MAX, RECORD_BYTES_MAX, Commits
 from ourdb.compaction import finish_compaction, write_survivors
 from ourdb.config import RECORD_DATA_MAX, Config
 from ourdb.disk import DISK, Disk
@@ -32,7 +33,7 @@ from ourdb.errors import (
 from ourdb.folder import prepare
 from ourdb.identity import Identity, identity_path
 from ourdb.joining import Pointer
-from ourdb.journal import INLINED, OPERATION, PREFIX, SET
+from ourdb.journal import OPERATION, PREFIX, SET
 from ourdb.location import POSITION_MASK, Location, split
 from ourdb.record import HEADER, HEADER_SIZE
 from ourdb.recovery import recover
@@ -48,6 +49,8 @@ _T = TypeVar("_T")
 
 _LEVELS: Final = ("full", "normal", "off")
 _TIMEOUT_MAX: Final = 1e9
+_BATCH_MAX: Final = 4096
+"""Records of one `set_many` that are written without a transaction."""
 
 # The hot path of `set` packs a commit of one operation in one go: the prefix behind its CRC, and the operation.
 _ONE: Final = struct.Struct("<IIIQQQ" + OPERATION.format.removeprefix("<"))
@@ -265,6 +268,39 @@ class OurDB:
                 pass  # not mapped that far, or closed: the general way tells
         return self._read(id)
 
+    def read_into(self, id: int, buffer: memoryview, start: int = 0) -> int:
+        """Copy a record's data, from byte *start* on, into *buffer* (a writable view of bytes); return how many bytes.
+
+        The first call for a version of a record verifies all of it; later ones read only what they return. Errors as `get`.
+        """
+        # Written plainly, as `get`, for a record that was verified before.
+        store = self._store
+        if id.__class__ is int and id >= 0 and self._commits.transaction is None and not self.read_only:
+            try:
+                epoch = store.epoch
+                location = store.overlay.get(id)
+                if location is None:
+                    table = store.table
+                    keysize = table.keysize
+                    at = id * keysize
+                    location = int.from_bytes(table.map[at : at + keysize], "big")
+                size = store.files.verified.get(location, 0)
+                if 0 <= start < size:
+                    stop = start + len(buffer)
+                    if stop > size:  # noqa: PLR1730 - min() costs a tenth of the call
+                        stop = size
+                    at = (location & POSITION_MASK) + HEADER_SIZE
+                    buffer[: stop - start] = memoryview(store.files.maps[location >> 32])[at + start : at + stop]
+                    if epoch == store.epoch:
+                        return stop - start
+            except (KeyError, ValueError):
+                pass  # not mapped that far, or closed: the general way tells
+        if start < 0:
+            raise ValueError(f"start must be 0 or more, not {start!r}")
+        with self._while_open():
+            checked = store.check_id(id)
+            return self._stable(lambda: self._store.read_into(checked, buffer, start, self._locate))
+
     def _read(self, record_id: object) -> bytes:
         with self._while_open():
             checked = self._store.check_id(record_id)
@@ -392,21 +428,29 @@ class OurDB:
         may be, none where one must be), ReadOnly, DatabaseLocked, OSError (full disk); then nothing has changed.
         """
         commits = self._commits
-        if commits.plain and data.__class__ is bytes and (commits.lock.acquire(False) or commits.acquire()):
-            try:
-                record_id = self._set_plainly(id, data)
-                ticket = commits.appended
-            finally:
-                commits.lock.release()
+        if commits.plain and data.__class__ is bytes:
+            record_id: int | None = None
+            if commits.synchronous == "full":
+                record_id = commits.writers.write((id, data), self._set_group)
+            elif commits.lock.acquire(False) or commits.acquire():
+                try:
+                    record_id = self._set_plainly(id, data)
+                finally:
+                    commits.lock.release()
             if record_id is not None:
-                if commits.synchronous == "full":
-                    commits.sync_up_to(ticket)
                 return record_id
         transaction = commits.transaction
         if transaction is not None and transaction.thread == get_ident() and commits.refusal is None:
             return transaction.set(self._store, id, data)
         with self._while_open(), commits.begin() as transaction:
             return transaction.set(self._store, id, data)
+
+    def _set_group(self, items: list[tuple[int | None, bytes]]) -> list[int] | None:
+        """Commit what several threads set, durably, or return None, nothing changed: each is to do it the general way."""
+        try:
+            return self._commit_batch([Part(self._store, items)])
+        except (OSError, OurDBError):
+            return None  # whose fault it is, if anyone's, the general way tells
 
     def _set_plainly(self, record_id: int | None, data: bytes) -> int | None:
         """Commit one record, or return None, nothing changed, where the general way has to see to it.
@@ -445,24 +489,18 @@ class OurDB:
         location = files.end_file << 32 | position
         crc = crc32(data)
         record = _pack_header(size, crc, previous.to_bytes(6, "big") if previous else _NO_PREVIOUS) + data
-        kind, frame_size, inlined = SET, _ONE_SIZE, b""
-        if commits.synchronous == "full":
-            if size > INLINE_MAX:
-                return None
-            kind, frame_size, inlined = INLINED, _ONE_SIZE + size, data
         body = _pack_one(
-            frame_size, 1, 0, journal.number + 1, next_id, 0, kind, 0, size, record_id, crc, location, previous
+            _ONE_SIZE, 1, 0, journal.number + 1, next_id, 0, SET, 0, size, record_id, crc, location, previous
         )
-        body += inlined
         chain = crc32(body, journal.chain)
         pwrite = self._disk.pwrite
         if (
             pwrite(commits.plain_fd, record, position) != len(record)
-            or pwrite(journal.fd, chain.to_bytes(4, "little") + body, journal.end) != frame_size
+            or pwrite(journal.fd, chain.to_bytes(4, "little") + body, journal.end) != _ONE_SIZE
         ):
             return None
         with commits.publishing:
-            journal.end += frame_size
+            journal.end += _ONE_SIZE
             journal.chain = chain
             journal.number += 1
             commits.appended += 1
@@ -488,6 +526,10 @@ class OurDB:
 
     def set_many(self, items: Iterable[tuple[int | None, bytes]]) -> list[int]:
         """Store several (id, data) in one commit and return the ids; all or nothing. Errors as `set`."""
+        if isinstance(items, (list, tuple)) and len(items) <= _BATCH_MAX:
+            ids = self._commit_batch([Part(self._store, items)])
+            if ids is not None:
+                return ids
         with self._while_open(), self._commits.begin() as transaction:
             return transaction.set_many(self._store, items)
 
@@ -496,6 +538,45 @@ class OurDB:
         with self._while_open(), self._commits.begin() as transaction:
             for record_id in ids:
                 transaction.delete(self._store, record_id)
+
+    def write_batch(
+        self,
+        sets: Sequence[tuple[int | None, bytes | memoryview]],
+        deletes: Sequence[int] = (),
+        *,
+        joined_sets: Sequence[tuple[int | None, bytes | memoryview]] = (),
+        joined_deletes: Sequence[int] = (),
+    ) -> None:
+        """Set, then delete records here and in the database that this one is joined with, in one commit; all or nothing.
+
+        The same as a transaction that does so, in half of the time for a few records. Errors as `set` and `delete`.
+        """
+        parts = [Part(self._store, sets, deletes)]
+        if joined_sets or joined_deletes:
+            others = [store for store in self._commits.stores if store is not self._store]
+            if not others:
+                raise OurDBError(f"{self.path} is not joined with another database")
+            parts.append(Part(others[0], joined_sets, joined_deletes))
+        if self._commit_batch(parts) is not None:
+            return
+        with self._while_open(), self._commits.begin() as transaction:
+            for store, some_sets, some_deletes in parts:
+                transaction.set_many(store, some_sets)
+                for record_id in some_deletes:
+                    transaction.delete(store, record_id)
+
+    def _commit_batch(self, parts: list[Part]) -> list[int] | None:
+        """Commit *parts* and return the ids set; None, and nothing is changed, where a transaction has to do it."""
+        commits = self._commits
+        commits.acquire()
+        try:
+            ids = commit_batch(commits, parts)
+            ticket = commits.appended
+        finally:
+            commits.lock.release()
+        if ids is not None and commits.synchronous == "full":
+            commits.sync_up_to(ticket)
+        return ids
 
     @contextmanager
     def transaction(self) -> Iterator[OurDB]:

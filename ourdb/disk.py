@@ -12,7 +12,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -27,6 +27,8 @@ __all__ = ["DISK", "Disk"]
 
 _BINARY: Final = getattr(os, "O_BINARY", 0)
 _ZEROS: Final = bytes(1 << 20)
+_COPIED_MAX: Final = 32 << 10
+_PARTS_MAX: Final = 1024
 _LOCK_RETRY_SECONDS: Final = 0.01
 
 _seek_lock = threading.Lock()
@@ -113,6 +115,19 @@ class Disk:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             view = view[written:]
             position += written
+
+    def pwritev(self, fd: int, parts: Sequence[bytes | memoryview], position: int) -> int:
+        """Write *parts* one after the other at *position*; return how many bytes were written."""
+        if hasattr(os, "pwritev") and len(parts) <= _PARTS_MAX:
+            return os.pwritev(fd, parts, position)
+        return self.pwrite(fd, b"".join(parts), position)
+
+    def write_parts(self, fd: int, parts: Sequence[bytes | memoryview], position: int) -> None:
+        """Write all of *parts*, one after the other, at *position*; large ones are not copied together first."""
+        size = sum(map(len, parts))
+        written = self.pwritev(fd, parts, position) if size > _COPIED_MAX else 0
+        if written < size:
+            self.write_all(fd, memoryview(b"".join(parts))[written:], position + written)
 
     def write_zeros(self, fd: int, position: int, size: int) -> None:
         """Write *size* zero bytes at *position*."""

@@ -1,4 +1,4 @@
-"""Threads that commit at the same time share an fdatasync.
+"""Threads that commit at the same time share an fdatasync, and have one of them write for all.
 
 A thread that needs its commit durable leads, if nobody does, or waits. The leader's one fdatasync serves every commit
 that was appended before it began; when it is done the served go on, and one of those that came too late leads next.
@@ -9,9 +9,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Generic, TypeVar
 
-__all__ = ["GroupSync"]
+__all__ = ["GroupSync", "GroupWriter"]
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 _YIELDS_MAX: Final = 4
 
@@ -83,3 +86,69 @@ class GroupSync:
                 woken.append(self._waiting.pop(0)[1])
         for gate in woken:
             gate.release()
+
+
+class _Request(Generic[_T, _R]):
+    """What one thread wants written; *gate* opens when it is done, or when the thread is to lead."""
+
+    __slots__ = ("gate", "is_done", "item", "result")
+
+    def __init__(self, item: _T) -> None:
+        self.item = item
+        self.result: _R | None = None
+        self.is_done = False
+        self.gate = threading.Lock()
+        self.gate.acquire()
+
+
+class GroupWriter(Generic[_T, _R]):
+    """Collects what threads want written; one of them, the leader, writes it all.
+
+    Each thread writing for itself, eight of them spend more time on passing the lock on than on the disk.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._queue: list[_Request[_T, _R]] = []
+        self._is_led = False
+        self._group_size = 1
+
+    def write(self, item: _T, write: Callable[[list[_T]], list[_R] | None]) -> _R | None:
+        """Have *item* written, by this thread's or another's *write*, and return its result; None: it was not written.
+
+        *write* gets the items that came together, and returns their results in order, or None for none of them.
+        """
+        request: _Request[_T, _R] = _Request(item)
+        with self._mutex:
+            self._queue.append(request)
+            leads = not self._is_led
+            self._is_led = True
+        if not leads:
+            request.gate.acquire()
+            if request.is_done:
+                return request.result
+        self._lead(write)
+        return request.result
+
+    def _lead(self, write: Callable[[list[_T]], list[_R] | None]) -> None:
+        # Threads that were served together come back together: wait for as many as last time, but not long.
+        for _ in range(_YIELDS_MAX):
+            if len(self._queue) >= self._group_size:
+                break
+            time.sleep(0)
+        with self._mutex:
+            group, self._queue = self._queue, []
+        self._group_size = len(group)
+        try:
+            results = write([request.item for request in group])
+            if results is not None:
+                for request, result in zip(group, results, strict=True):
+                    request.result = result
+        finally:
+            with self._mutex:
+                self._is_led = bool(self._queue)
+                if self._queue:
+                    self._queue[0].gate.release()
+            for request in group:
+                request.is_done = True
+                request.gate.release()

@@ -12,12 +12,13 @@ from __future__ import annotations
 import mmap
 import os
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from ourdb.config import Config
 from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, DatabaseFull
-from ourdb.location import split
+from ourdb.location import POSITION_MASK, split
 from ourdb.record import HEADER_SIZE, Header, decode_header
 
 __all__ = ["BUFFER_MAX", "FILE_COUNT_MAX", "POSITION_MAX", "Appender", "RecordFiles"]
@@ -29,13 +30,15 @@ _NAME: Final = re.compile(r"(0|[1-9][0-9]{0,4})\.db")
 _OPEN_MAX: Final = 64
 _MAPS_MAX: Final = 256
 _READS_PER_MAP: Final = 32
+_VERIFIED_MAX: Final = 65536
 BUFFER_MAX: Final = 1 << 20
 
 
 class RecordFiles:
     """The record files of the database in *folder*.
 
-    maps: file number -> map, for reading. end_file, end_position: where the next record goes.
+    maps: file number -> map, for reading. verified: location -> bytes of data, of records whose CRC was found right since
+    the files were opened. end_file, end_position: where the next record goes.
     """
 
     def __init__(self, disk: Disk, folder: str, *, read_only: bool) -> None:
@@ -43,6 +46,7 @@ class RecordFiles:
         self.folder = folder
         self._read_only = read_only
         self.maps: dict[int, mmap.mmap] = {}
+        self.verified: dict[int, int] = {}
         self._reads_past_map = 0
         self._fds: dict[int, int] = {}
         self._unsynced: set[int] = set()
@@ -94,6 +98,11 @@ class RecordFiles:
         """Write *data* at *position*, making the file if it is missing; durable only after `sync`."""
         self._unsynced.add(file_number)
         self._disk.write_all(self.fd(file_number, create=True), data, position)
+
+    def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
+        """Write *parts* one after the other at the end; durable only after `sync`."""
+        self._unsynced.add(self.end_file)
+        self._disk.write_parts(self.fd(self.end_file), parts, self.end_position)
 
     def zero(self, location: int, size: int) -> None:
         """Overwrite *size* bytes of a deleted record with zeros."""
@@ -154,6 +163,20 @@ class RecordFiles:
         if len(raw) < HEADER_SIZE:
             raise self.corrupt(location, f"expected a record header, found the file's end after {len(raw)} bytes")
         return decode_header(raw)
+
+    def data_size(self, location: int) -> int:
+        """Return the size that the header at *location* gives. Raises CorruptRecord."""
+        mapped = self.maps.get(location >> 32)
+        position = location & POSITION_MASK
+        if mapped is not None and position + HEADER_SIZE <= len(mapped):
+            return int.from_bytes(mapped[position : position + 2], "little")
+        return self.header(location).data_size
+
+    def note_verified(self, location: int, data_size: int) -> None:
+        """Remember that the record at *location* is whole, so that parts of it can be read without the rest."""
+        if len(self.verified) >= _VERIFIED_MAX:
+            self.verified.clear()
+        self.verified[location] = data_size
 
     def data(self, location: int, data_size: int) -> bytes:
         """Return the *data_size* bytes behind the header at *location*. Raises CorruptRecord if the file ends first."""

@@ -186,3 +186,9 @@ class SharedSnapshot(Snapshot):
         data = super().get(record_id)
         self._check()
         return data
+
+    def read_into(self, record_id: int, buffer: memoryview, start: int = 0) -> int:
+        """Copy a part of the record's data. Errors as `get`."""
+        count = super().read_into(record_id, buffer, start)
+        self._check()
+        return count

@@ -140,6 +140,36 @@ class Store:
             )
         return data, bool(header.data_size or header.previous)
 
+    def read_into(self, record_id: int, buffer: memoryview, start: int, locate: Callable[[int], int]) -> int:
+        """Copy data of the record that *locate* finds, from byte *start* on, into *buffer*; return how many bytes.
+
+        All of the record is verified the first time. Raises RecordNotFound, CorruptRecord.
+        """
+        while True:
+            epoch, files = self.epoch, self.files
+            location = locate(record_id)
+            whole = self._verified(location) if location else None
+            if whole is None:
+                whole = memoryview(self.read(record_id, locate))
+            elif epoch == self.epoch:
+                files.note_verified(location, len(whole))
+            part = whole[start : start + len(buffer)]
+            buffer[: len(part)] = part
+            if epoch == self.epoch:
+                return len(part)
+
+    def _verified(self, location: int) -> memoryview | None:
+        """Return the data at *location* as it is mapped; None for what is not mapped whole, wrong or empty."""
+        mapped = self.files.maps.get(location >> 32)
+        position = location & POSITION_MASK
+        if mapped is None or self.inlined or position + HEADER_SIZE > len(mapped):
+            return None
+        size, crc, _ = unpack_header(mapped, position)
+        data = memoryview(mapped)[position + HEADER_SIZE : position + HEADER_SIZE + size]
+        if not size or len(data) != size:
+            return None
+        return data if self.files.verified.get(location) == size or crc32(data) == crc else None
+
     def history(self, record_id: int, depth: int, locate: Callable[[int], int]) -> list[bytes]:
         """Return the newest *depth* versions, newest first. Raises RecordNotFound, CorruptRecord."""
         while True:
@@ -288,6 +318,10 @@ class Snapshot:
     def get(self, record_id: int) -> bytes:
         """Return the record's data. Raises RecordNotFound, CorruptRecord, SnapshotOvertaken."""
         return self._store.read(self._store.check_id(record_id), self.locate)
+
+    def read_into(self, record_id: int, buffer: memoryview, start: int = 0) -> int:
+        """Copy a part of the record's data, see `OurDB.read_into`. Errors as `get`."""
+        return self._store.read_into(self._store.check_id(record_id), buffer, start, self.locate)
 
     def get_many(self, ids: list[int]) -> list[bytes]:
         """Return the data of several records, in the order of *ids*."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -171,6 +171,9 @@ class RecordingDisk(Disk):
         written = os.pwrite(fd, data, position)
         self.events.append(("write", os.fstat(fd).st_ino, position, bytes(data[:written])))
         return written
+
+    def pwritev(self, fd: int, parts: Sequence[bytes | memoryview], position: int) -> int:
+        return self.pwrite(fd, b"".join(parts), position)
 
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)

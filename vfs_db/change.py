@@ -49,7 +49,7 @@ class Change:
         self.entries: dict[int, FSEntry | Page] = {}
         self.names: dict[int, dict[str, int]] = {}
         self.created: list[int] = []
-        self.chunks: list[tuple[int, bytes]] = []
+        self.chunks: list[tuple[int, bytes | memoryview]] = []
         self.created_chunks: list[int] = []
         self.freed_entries: list[int] = []
         self.freed_chunks: list[int] = []

@@ -18,7 +18,7 @@ from vfs_db.errors import os_error
 from vfs_db.id_list import IdList, id_list
 from vfs_db.state import State
 
-__all__ = ["CHUNK_SIZE", "Buffer", "read", "read_range", "resize", "write", "write_range"]
+__all__ = ["CHUNK_SIZE", "Buffer", "is_regular", "read", "read_range", "resize", "write", "write_range"]
 
 CHUNK_SIZE: Final = 65535
 CHUNKS_MAX: Final = 16000
@@ -119,7 +119,7 @@ def place(state: Commits, change: Change, old: IdList, data: Buffer, path: str, 
         raise os_error(errno.EFBIG, path)
     ids = _resized(state, change, old, count, file_id)
     change.chunks += [
-        (chunk_id, bytes(view[at : at + CHUNK_SIZE]))
+        (chunk_id, view[at : at + CHUNK_SIZE])
         for chunk_id, at in zip(ids, range(0, len(view), CHUNK_SIZE), strict=True)
     ]
     return len(view), ids
@@ -190,7 +190,7 @@ def write_range(state: Commits, change: Change, file: File, offset: int, data: B
     end = offset + len(view)
     size = max(file.metadata.size, end)
     _check_count(state, file, _count(size))
-    if not _is_regular(state, file):
+    if not is_regular(state, file):
         whole = bytearray(read(state, file))
         whole += bytes(max(0, end - len(whole)))
         whole[offset:end] = view
@@ -204,11 +204,11 @@ def write_range(state: Commits, change: Change, file: File, offset: int, data: B
     return _changed(state, file, size, ids, now)
 
 
-def _merged(state: State, file: File, index: int, length: int, view: memoryview, offset: int) -> bytes:
+def _merged(state: State, file: File, index: int, length: int, view: memoryview, offset: int) -> bytes | memoryview:
     """Return the chunk at *index*, of *length* bytes, with *view* laid over it at *offset* (which may be negative)."""
     start, stop = max(0, offset), min(length, offset + len(view))
     if start == 0 and stop == length:
-        return bytes(view[-offset if offset < 0 else 0 :][:length])
+        return view[-offset if offset < 0 else 0 :][:length]
     if start >= stop and length == CHUNK_SIZE and index >= len(file.chunk_ids):
         return _ZEROS[:length]  # one for all: a gap may be long
     old = state.chunks([file.chunk_ids[index]])[0] if index < len(file.chunk_ids) else b""
@@ -219,7 +219,7 @@ def _merged(state: State, file: File, index: int, length: int, view: memoryview,
     return bytes(chunk)
 
 
-def _is_regular(state: State, file: File) -> bool:
+def is_regular(state: State, file: File) -> bool:
     """Say whether all chunks but the last are full.
 
     No chunk is longer than a full one, so if the last has what would be left then, none before it can be shorter.
@@ -235,7 +235,7 @@ def resize(state: Commits, change: Change, file: File, size: int, now: int) -> F
     if size > file.metadata.size:
         _check_count(state, file, _count(size))
         return write_range(state, change, file, size - 1, b"\0", now)
-    if not _is_regular(state, file):
+    if not is_regular(state, file):
         return write(state, change, file, read(state, file)[:size], now)
     count = _count(size)
     ids = _resized(state, change, file.chunk_ids, count, file.metadata.id)

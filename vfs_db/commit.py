@@ -123,13 +123,13 @@ class Commits(State):
             return
         if self.store.is_transactional:
             if len(change.chunks) == 1:
-                self.store.chunk_ids.write(change.chunks)
+                self.store.write_chunks(change.chunks)
                 return
             with self.store.transaction():
-                self.store.chunk_ids.write(change.chunks)
+                self.store.write_chunks(change.chunks)
             return
         created = set(change.created_chunks)
-        self.store.chunk_ids.write([item for item in change.chunks if item[0] in created])
+        self.store.write_chunks([item for item in change.chunks if item[0] in created])
         for chunk_id, data in change.chunks:
             if chunk_id not in created:
                 transaction.stage_chunk(chunk_id, bytes(data))

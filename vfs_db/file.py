@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any, Final
 
@@ -19,6 +20,7 @@ from vfs_db.chunks import CHUNK_SIZE, Buffer
 from vfs_db.commit import Commits
 from vfs_db.entries import File
 from vfs_db.errors import os_error
+from vfs_db.id_list import IdList
 from vfs_db.metadata import FileType
 from vfs_db.resolve import locate
 from vfs_db.state import MissingEntry, State
@@ -27,6 +29,8 @@ from vfs_db.tree import add
 __all__ = ["BUFFER_SIZE", "RawFile", "open_file", "open_for_reading"]
 
 BUFFER_SIZE: Final = CHUNK_SIZE
+"""Of handles that write: small appends become whole chunks."""
+READ_BUFFER_SIZE: Final = io.DEFAULT_BUFFER_SIZE
 _CHUNKS_AT_ONCE: Final = 16
 
 
@@ -49,6 +53,7 @@ class RawFile(io.RawIOBase):
         self._appends = "a" in mode
         self._is_stale = False
         self._kept: tuple[File | None, int, bytes] = (None, -1, b"")
+        self._regular: File | None = None
 
     def on_deleted(self) -> None:
         """The file is gone, and its id may be another's: every further call says so."""
@@ -67,7 +72,8 @@ class RawFile(io.RawIOBase):
         return self._is_writable
 
     def seekable(self) -> bool:
-        self._check_open()
+        if self.closed:  # written out: the buffer asks before each seek
+            self._check_open()
         return True
 
     def _check_open(self) -> None:
@@ -94,6 +100,9 @@ class RawFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to *offset*, from the start, the position or the end. Raises ValueError, OSError (EINVAL: before the start)."""
+        if whence == io.SEEK_SET and offset >= 0 and not self.closed:
+            self._position = offset
+            return offset
         self._check_open()
         with self._turn:
             if whence == io.SEEK_SET:
@@ -113,21 +122,76 @@ class RawFile(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - as the standard library's interface has it
         """Fill *buffer* from the position on; 0 at the end. Of one version; reads whole chunks, and keeps the last one."""
+        if self._regular is not None and type(buffer) is memoryview and not self.closed:
+            with self._turn:
+                count = self._peek_into(buffer)
+                if count:
+                    self._position += count
+                    return count
         self._check(self._is_readable, "reading")
         with self._turn, memoryview(buffer).cast("B") as view:
             count = self._state.read(self._read_into, view)
             self._position += count
             return count
 
+    def _peek_into(self, buffer: memoryview) -> int:
+        """Fill *buffer* from one chunk if the entry is known; 0 says nothing.
+
+        The same as `_read_into`, written out for small reads: it takes half of the time.
+        """
+        state, file = self._state, self._regular
+        version = state.version
+        index, within = divmod(self._position, CHUNK_SIZE)
+        wanted = len(buffer)
+        if (
+            file is None
+            or within + wanted > CHUNK_SIZE
+            or self._position + wanted > file.metadata.size
+            or version & 1
+            or buffer.format != "B"
+            or state.cached(self._file_id) is not file
+        ):
+            return 0
+        try:
+            count: int = state.store.data.read_into(file.chunk_ids[index], buffer, within)  # type: ignore[attr-defined]
+        except Exception:  # noqa: BLE001 - the general way tells what is wrong
+            return 0
+        return count if count == wanted and version == state.version else 0
+
     def _read_into(self, view: memoryview) -> int:
         file = self._file()
         start = self._position
         stop = min(start + len(view), file.metadata.size)
+        read_into = getattr(self._state.store.data, "read_into", None)
+        if read_into is not None and stop > start and (self._regular is file or self._is_regular(file)):
+            try:
+                return self._fill(read_into, file.chunk_ids, view, start, stop)
+            except Exception:  # noqa: BLE001, S110 - the general way tells what is wrong
+                pass
         filled = 0
         while start + filled < stop:
             data = self._piece(file, start + filled, stop)
             view[filled : filled + len(data)] = data
             filled += len(data)
+        return filled
+
+    def _is_regular(self, file: File) -> bool:
+        is_regular = chunks.is_regular(self._state, file)
+        self._regular = file if is_regular else None
+        return is_regular
+
+    def _fill(
+        self, read_into: Callable[[int, memoryview, int], int], ids: IdList, view: memoryview, start: int, stop: int
+    ) -> int:
+        """Copy content straight from the database, chunk by chunk. Raises where one is shorter than it should be."""
+        filled, wanted = 0, stop - start
+        first, within = divmod(start, CHUNK_SIZE)
+        for chunk_id in ids[first : -(-stop // CHUNK_SIZE)]:
+            count = min(CHUNK_SIZE - within, wanted - filled)
+            if read_into(chunk_id, view[filled : filled + count], within) != count:
+                raise EOFError
+            filled += count
+            within = 0
         return filled
 
     def _piece(self, file: File, start: int, stop: int) -> bytes | memoryview:
@@ -297,7 +361,7 @@ def _wrapped(
         raw.seek(0, io.SEEK_END)
     if buffering == 0:
         return raw  # type: ignore[return-value]
-    size = buffering if buffering > 1 else BUFFER_SIZE
+    size = buffering if buffering > 1 else READ_BUFFER_SIZE if kind == "r" else BUFFER_SIZE
     buffered: io.BufferedRandom | io.BufferedWriter | io.BufferedReader
     if "+" in kind:
         buffered = io.BufferedRandom(raw, size)

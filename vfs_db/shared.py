@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from vfs_db.commit import Commits
+from vfs_db.entries import FSEntry
 from vfs_db.errors import Overtaken, database_error
 from vfs_db.store import Store
 
@@ -47,6 +48,10 @@ class SharedState(Commits):
         """Return None: what is cached counts only after a look at whether the writer has gone on."""
         return
 
+    def cached(self, entry_id: int) -> FSEntry | None:  # noqa: ARG002
+        """Return None, as `peek`."""
+        return None
+
     def read(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Return what *function* gives of one committed state."""
         for _ in range(_TRIES):
@@ -59,5 +64,6 @@ class SharedState(Commits):
 
     def refresh(self) -> None:
         """Move on to the newest committed state."""
-        self.databases.each("refresh")
-        self._take_snapshots()
+        with self.publishing:  # another thread's two snapshots are to be of one state
+            self.databases.each("refresh")
+            self._take_snapshots()

@@ -105,6 +105,10 @@ class State:
             return None
         return entry
 
+    def cached(self, entry_id: int) -> FSEntry | None:
+        """Return the entry with that id if it is known to be the last commit's, and no transaction is open."""
+        return self._entries.young.get(entry_id) if self.transaction is None else None
+
     def entry(self, entry_id: int) -> FSEntry:
         """Return the entry with that id. Raises OSError (EIO) if it is missing or damaged."""
         transaction = self.transaction

@@ -6,7 +6,7 @@ then frees), so that a kill leaves a valid tree, and what nobody refers to any m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any, cast
 
@@ -31,6 +31,11 @@ class Store:
         self.entry_ids: IdSource = id_source(metadata, is_transactional=self.is_transactional)
         is_key_value = isinstance(self.entry_ids, Counter)
         self._set_many = metadata.set_many if is_key_value and isinstance(metadata, HasMany) else None
+        self._write_batch = (
+            getattr(metadata, "write_batch", None)
+            if self.is_joined and is_key_value and isinstance(self.chunk_ids, Counter)
+            else None
+        )
 
     @classmethod
     def of_snapshots(cls, data: DatabaseSnapshot, metadata: DatabaseSnapshot) -> Store:
@@ -59,7 +64,7 @@ class Store:
     def write(
         self,
         entries: list[tuple[int, bytes]],
-        chunks: list[tuple[int, bytes]],
+        chunks: Sequence[tuple[int, bytes | memoryview]],
         freed_entries: list[int],
         freed_chunks: list[int],
     ) -> None:
@@ -68,7 +73,11 @@ class Store:
             self._write_in_order(entries, chunks, freed_entries, freed_chunks)
             return
         entries = self.entry_ids.extra() + entries
-        chunks = self.chunk_ids.extra() + chunks
+        chunks = [*self.chunk_ids.extra(), *chunks]
+        if self._write_batch is not None:
+            with suppress(LookupError):  # a damaged tree may name records that aren't there: one by one, then
+                self._write_batch(entries, freed_entries, joined_sets=chunks, joined_deletes=freed_chunks)
+                return
         if not (chunks or freed_entries or freed_chunks) and self._set_many is not None:
             self._set_many(entries)  # one call is one commit
         else:
@@ -78,18 +87,22 @@ class Store:
     def _write_in_order(
         self,
         entries: list[tuple[int, bytes]],
-        chunks: list[tuple[int, bytes]],
+        chunks: Sequence[tuple[int, bytes | memoryview]],
         freed_entries: list[int],
         freed_chunks: list[int],
     ) -> None:
         if chunks:
-            self.chunk_ids.write(chunks)
+            self.write_chunks(chunks)
         if entries:
             self.entry_ids.write(entries)
         if freed_entries:
             self._delete(self.metadata, freed_entries)
         if freed_chunks:
             self._delete(self.data, freed_chunks)
+
+    def write_chunks(self, chunks: Iterable[tuple[int, bytes | memoryview]]) -> None:
+        """Write chunks one by one. A view is of a buffer that is the caller's: what a database may keep is a copy."""
+        self.chunk_ids.write([(chunk_id, bytes(data)) for chunk_id, data in chunks])
 
     def _delete(self, database: Database, ids: list[int]) -> None:
         for one_id in ids:
