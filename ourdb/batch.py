@@ -12,6 +12,7 @@ from zlib import crc32
 
 from ourdb.commits import INLINE_MAX, Commits
 from ourdb.config import RECORD_DATA_MAX
+from ourdb.errors import CorruptRecord
 from ourdb.journal import DELETE, INLINED, OPERATION, SET
 from ourdb.record import HEADER_SIZE, PACK_HEADER
 from ourdb.store import Store
@@ -146,7 +147,10 @@ def _stage(
         location = store.locate(record_id)
         if not location:
             return None
-        size = files.data_size(location)
+        try:
+            size = len(store.record(location)[0])
+        except CorruptRecord:
+            return None  # the general way empties the slot only: zeros could run into another record
         pending[record_id] = 0
         zeros.append((location, HEADER_SIZE + size))
         operations.append(_pack_operation(DELETE, member, size, record_id, 0, location, 0))

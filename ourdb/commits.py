@@ -26,7 +26,15 @@ from zlib import crc32
 
 from ourdb.config import RECORD_DATA_MAX
 from ourdb.disk import Disk
-from ourdb.errors import DatabaseClosed, DatabaseFull, DatabaseLocked, OurDBError, RecordNotFound, RecordTooLarge
+from ourdb.errors import (
+    CorruptRecord,
+    DatabaseClosed,
+    DatabaseFull,
+    DatabaseLocked,
+    OurDBError,
+    RecordNotFound,
+    RecordTooLarge,
+)
 from ourdb.group_sync import GroupSync, GroupWriter
 from ourdb.joining import remove_journal, write_pointers
 from ourdb.journal import DELETE, INLINED, OPERATION, POINT, RESERVE, SET, Journal, JournalHeader, Member, journal_path
@@ -203,7 +211,12 @@ class Transaction:
         if not location:
             raise RecordNotFound(f"Record not found: id {checked} in {store.folder}")
         stage.flush()
-        size = store.files.header(location).data_size
+        try:
+            size = len(store.record(location)[0])
+        except CorruptRecord:
+            # Where it ends is not known, so zeros could run into another record: only the slot is emptied.
+            self.point(store, checked, 0)
+            return
         if self.depth > 1:
             self._remember(stage, checked)
         stage.pending[checked] = 0
@@ -283,8 +296,6 @@ class Transaction:
         next_ids.append(0)
         frame = journal.frame(self._operations, count, (next_ids[0], next_ids[1]), b"".join(self._inlined))
         journal.append(frame, may_use_reserve=not self.sets)
-        del frame
-        self._operations = bytearray()  # a huge commit's are not kept while a checkpoint runs
         self._publish(stages)
 
     def _sync_records(self, stages: list[_Stage | None]) -> None:
@@ -461,7 +472,7 @@ class Commits:
             for store in self.stores
         )
         generation = journal.header.generation + 1 if journal.header else 1
-        salt = int.from_bytes(os.urandom(4), "little")
+        salt = int.from_bytes(os.urandom(4), "little") or 1
         return JournalHeader(generation, salt, self.disk.boot_id(), self.synchronous == "off", members)
 
     def checkpoint(self) -> bool:

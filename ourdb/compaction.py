@@ -138,6 +138,8 @@ def _switch(disk: Disk, folder: str, count: int) -> None:
 def _remove_new(disk: Disk, folder: str) -> None:
     """Remove new files that are not ready, and what a crash left of a `Disk.replace_file`."""
     for place in (folder, os.path.dirname(lookup_path(folder))):
-        for name in disk.listdir(place) if os.path.isdir(place) else ():
+        for name in (
+            disk.listdir(place) if os.path.isdir(place) and not (place != folder and os.path.islink(place)) else ()
+        ):
             if name in _TEMPORARY or _NEW_FILE.fullmatch(name):
                 disk.unlink(os.path.join(place, name))

@@ -489,8 +489,9 @@ class OurDB:
         location = files.end_file << 32 | position
         crc = crc32(data)
         record = _pack_header(size, crc, previous.to_bytes(6, "big") if previous else _NO_PREVIOUS) + data
+        salt = journal.salt
         body = _pack_one(
-            _ONE_SIZE, 1, 0, journal.number + 1, next_id, 0, SET, 0, size, record_id, crc, location, previous
+            _ONE_SIZE, 1, salt, journal.number + 1, next_id, 0, SET, 0, size, record_id, crc, location, previous
         )
         chain = crc32(body, journal.chain)
         pwrite = self._disk.pwrite

@@ -7,14 +7,15 @@ and sampled slots tell it; an exported or dumped table becomes the live one. Not
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 from ourdb.config import KEY_SIZES, Config
 from ourdb.disk import Disk
 from ourdb.errors import OurDBError, UnsupportedFormat
 from ourdb.identity import Identity, identity_path
-from ourdb.lookup import LookupTable, read_inc, sparse_entries, write_full
+from ourdb.lookup import LookupTable, read_inc, sparse_items, write_full
 from ourdb.record_files import RecordFiles
 
 __all__ = ["config_of_table", "lookup_path", "prepare"]
@@ -42,6 +43,10 @@ def prepare(
         raise NotADirectoryError(20, "a database is a folder, this is a file", folder)
     if read_only and not os.path.isdir(folder):
         raise FileNotFoundError(2, "no database to open read-only", folder)
+    if os.path.islink(os.path.join(folder, "lookup")):
+        raise UnsupportedFormat(
+            f"{os.path.join(folder, 'lookup')} is a symbolic link; a database's files lie in its folder: move them there"
+        )
     if disk.exists(identity_path(folder)):
         identity = Identity(disk, folder, read_only=True)
         identity.close()
@@ -173,50 +178,47 @@ def _import_saved(disk: Disk, folder: str, saved: str, given: dict[str, Any], *,
         )
     inc = read_inc(disk, os.path.dirname(saved))
     options = {"incremental_mode": inc is not None, **given}
+    is_full = "lookup_dump" not in saved and "sparse" not in saved
     with disk.opened(saved) as fd:
         size = disk.size(fd)
-        raw = disk.read_all(fd, size, 0)
-    is_full = "lookup_dump" not in saved and "sparse" not in saved
-    if is_full and not {"record_nr_max", "record_size_max", "keysize"} & given.keys():
-        with disk.opened(saved) as fd:
+        if is_full and not {"record_nr_max", "record_size_max", "keysize"} & given.keys():
             fitting = _fitting(disk, folder, fd, size, inc)
-        if len(fitting) != 1:
-            raise UnsupportedFormat(f"{saved}: reads as slots of {fitting or 'no key size'}; give the config")
-        options |= {"keysize": fitting[0], "record_nr_max": size // fitting[0]}
-    config = Config(**options)
-    if is_full and size == config.table_size:
-        items = list(enumerate(_slots(raw, config.keysize)))
-    else:
-        items = list(sparse_entries(raw, config.keysize))
-    items = [(record_id, location) for record_id, location in items if location]
-    _check_items(saved, items, config)
-    if not _all_records(disk, folder, [location for _, location in items[:_SAMPLES]]):
-        raise UnsupportedFormat(
-            f"{saved}: its slots do not point at records when read with key size {config.keysize}; give the config"
-        )
-    disk.makedirs(os.path.join(folder, "lookup"))
-    if config.incremental_mode:
-        next_id = inc if inc is not None else max((record_id for record_id, _ in items), default=0) + 1
-        disk.replace_file(os.path.join(folder, "lookup", ".inc"), str(next_id).encode(), sync=True)
-    temporary = lookup_path(folder) + ".new"
-    write_full(disk, temporary, config.keysize, config.record_nr_max, items)
+            if len(fitting) != 1:
+                raise UnsupportedFormat(f"{saved}: reads as slots of {fitting or 'no key size'}; give the config")
+            options |= {"keysize": fitting[0], "record_nr_max": size // fitting[0]}
+        config = Config(**options)
+
+        def items() -> Iterator[tuple[int, int]]:
+            if is_full and size == config.table_size:
+                return LookupTable.items_of(disk, fd, size, config.keysize)
+            return (
+                (one_id, location) for one_id, location in sparse_items(disk, saved, fd, config.keysize) if location
+            )
+
+        highest = _check_items(saved, items(), config)
+        if not _all_records(disk, folder, (location for _, location in islice(items(), _SAMPLES))):
+            raise UnsupportedFormat(
+                f"{saved}: its slots do not point at records when read with key size {config.keysize}; give the config"
+            )
+        disk.makedirs(os.path.join(folder, "lookup"))
+        if config.incremental_mode:
+            next_id = inc if inc is not None else highest + 1
+            disk.replace_file(os.path.join(folder, "lookup", ".inc"), str(next_id).encode(), sync=True)
+        temporary = lookup_path(folder) + ".new"
+        write_full(disk, temporary, config.keysize, config.record_nr_max, items())
     disk.replace(temporary, lookup_path(folder))
     disk.sync_folder(os.path.join(folder, "lookup"))
     return config
 
 
-def _slots(raw: bytes, keysize: int) -> Iterable[int]:
-    return (int.from_bytes(raw[at : at + keysize], "big") for at in range(0, len(raw), keysize))
-
-
-def _check_items(path: str, items: list[tuple[int, int]], config: Config) -> None:
-    last = -1
+def _check_items(path: str, items: Iterable[tuple[int, int]], config: Config) -> int:
+    """Return the highest id, 0 if there is none. Raises UnsupportedFormat."""
+    highest = 0
     for record_id, _ in items:
-        if not last < record_id < config.record_nr_max:
-            raise UnsupportedFormat(
-                f"{path}: id {record_id} after {last}; ids ascend and are below record_nr_max, {config.record_nr_max}"
-            )
-        last = record_id
+        if record_id >= config.record_nr_max:
+            raise UnsupportedFormat(f"{path}: id {record_id} is not below record_nr_max, {config.record_nr_max}")
+        highest = record_id
+    return highest
 
 
 def _new(disk: Disk, folder: str, given: dict[str, Any], *, read_only: bool, may_hold_other_files: bool) -> Config:

@@ -70,7 +70,11 @@ def read_pointer(disk: Disk, folder: str) -> Pointer | None:
     if len(raw) < _FIXED.size + _CHECKSUM.size or _CHECKSUM.unpack_from(raw, len(raw) - 4)[0] != crc32(raw[:-4]):
         raise CorruptRecord(path, 0, "checksum of the pointer to the joined database is wrong")
     magic, has_journal, length, identity = _FIXED.unpack_from(raw)
-    if magic != MAGIC or _FIXED.size + length + _CHECKSUM.size != len(raw):
+    if (
+        magic != MAGIC
+        or _FIXED.size + length + _CHECKSUM.size != len(raw)
+        or b"\0" in raw[_FIXED.size : -_CHECKSUM.size]
+    ):
         raise CorruptRecord(path, 0, f"expected a pointer to the joined database, found {raw[:8]!r}")
     relative = os.fsdecode(raw[_FIXED.size : _FIXED.size + length])
     return Pointer(os.path.normpath(os.path.join(os.path.realpath(folder), relative)), identity, bool(has_journal))

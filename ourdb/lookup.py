@@ -20,7 +20,7 @@ from typing import Final, Self
 from ourdb.disk import Disk
 from ourdb.errors import UnsupportedFormat
 
-__all__ = ["LookupTable", "read_inc", "sparse_entries", "write_full", "write_sparse"]
+__all__ = ["LookupTable", "read_inc", "sparse_items", "write_full", "write_sparse"]
 
 _BLOCK_BYTES: Final = 3 << 14
 """Bytes looked at in one go: a multiple of every key size."""
@@ -167,13 +167,21 @@ def read_inc(disk: Disk, folder: str) -> int | None:
     return int(raw)
 
 
-def sparse_entries(raw: bytes, keysize: int) -> Iterable[tuple[int, int]]:
-    """Yield (id, location) of a sparse export."""
+def sparse_items(disk: Disk, path: str, fd: int, keysize: int) -> Iterator[tuple[int, int]]:
+    """Yield (id, location) of the sparse export open as *fd*. Raises UnsupportedFormat: ids have to ascend."""
     entry = struct.Struct(f"<I{keysize}s")
-    if len(raw) % entry.size:
-        raise UnsupportedFormat(f"a sparse table of {len(raw)} bytes is no multiple of {entry.size}, its entry's size")
-    for record_id, slot in entry.iter_unpack(raw):
-        yield record_id, int.from_bytes(slot, "big")
+    size = disk.size(fd)
+    if size % entry.size:
+        raise UnsupportedFormat(
+            f"{path}: {size} bytes are no multiple of {entry.size}, the size of a sparse table's entry"
+        )
+    last = -1
+    for at in range(0, size, entry.size << 12):
+        for record_id, slot in entry.iter_unpack(disk.read_all(fd, min(entry.size << 12, size - at), at)):
+            if record_id <= last:
+                raise UnsupportedFormat(f"{path}: id {record_id} after {last}; ids ascend")
+            last = record_id
+            yield record_id, int.from_bytes(slot, "big")
 
 
 def write_sparse(disk: Disk, path: str, keysize: int, items: Iterable[tuple[int, int]]) -> None:

@@ -13,7 +13,7 @@ from ourdb.errors import CorruptRecord, OurDBError, UnsupportedFormat
 from ourdb.folder import lookup_path
 from ourdb.identity import Identity
 from ourdb.location import split
-from ourdb.lookup import read_inc, sparse_entries, write_full, write_sparse
+from ourdb.lookup import LookupTable, read_inc, sparse_items, write_full, write_sparse
 from ourdb.record import HEADER_SIZE, encode
 from ourdb.record_files import RecordFiles
 from ourdb.store import Snapshot, Store
@@ -60,17 +60,15 @@ def import_table(disk: Disk, store: Store, transaction: Transaction, folder: str
     path = os.path.join(folder, "data")
     config = store.config
     with disk.opened(path) as fd:
-        raw = disk.read_all(fd, disk.size(fd), 0)
-    if sparse:
-        entries = dict(sparse_entries(raw, config.keysize))
-    else:
-        if len(raw) != config.table_size:
+        size = disk.size(fd)
+        if sparse:
+            entries = dict(sparse_items(disk, path, fd, config.keysize))
+        elif size == config.table_size:
+            entries = dict(LookupTable.items_of(disk, fd, size, config.keysize))
+        else:
             raise UnsupportedFormat(
-                f"{path} has {len(raw)} bytes, expected {config.table_size} ({config.record_nr_max} slots of {config.keysize})"
+                f"{path} has {size} bytes, expected {config.table_size} ({config.record_nr_max} slots of {config.keysize})"
             )
-        empty = bytes(config.keysize)
-        slots = (raw[at : at + config.keysize] for at in range(0, len(raw), config.keysize))
-        entries = {i: int.from_bytes(slot, "big") for i, slot in enumerate(slots) if slot != empty}
     inc = read_inc(disk, folder)
     for record_id, location in entries.items():
         if record_id >= config.record_nr_max:
@@ -120,7 +118,7 @@ def _check_history(store: Store, record_id: int, location: int, found: dict[int,
             return
         try:
             data, _ = store.record(location)
-            previous = files.header(location).previous if location not in store.inlined else 0
+            previous = store.previous(location)
         except CorruptRecord as error:
             yield Problem(error.path, error.position, error.reason, record_id)
             return
@@ -198,8 +196,8 @@ def backup(disk: Disk, store: Store, then: Snapshot, dest: str) -> None:
                 end = store.files.end_position if number == store.files.end_file else size
                 for at in range(0, end, _COPY_BYTES):
                     copy.write(number, at, store.files.raw(number, at, min(_COPY_BYTES, end - at)))
-            for location, data in store.inlined.items():
-                copy.write(location >> 32, location & 0xFFFFFFFF, encode(data, 0))
+            for location, (data, previous) in store.inlined.items():
+                copy.write(location >> 32, location & 0xFFFFFFFF, encode(data, previous))
             copy.sync()
         finally:
             copy.close()

@@ -18,7 +18,7 @@ from typing import Final
 from ourdb.config import Config
 from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, DatabaseFull
-from ourdb.location import POSITION_MASK, split
+from ourdb.location import split
 from ourdb.record import HEADER_SIZE, Header, decode_header
 
 __all__ = ["BUFFER_MAX", "FILE_COUNT_MAX", "POSITION_MAX", "Appender", "RecordFiles"]
@@ -163,14 +163,6 @@ class RecordFiles:
         if len(raw) < HEADER_SIZE:
             raise self.corrupt(location, f"expected a record header, found the file's end after {len(raw)} bytes")
         return decode_header(raw)
-
-    def data_size(self, location: int) -> int:
-        """Return the size that the header at *location* gives. Raises CorruptRecord."""
-        mapped = self.maps.get(location >> 32)
-        position = location & POSITION_MASK
-        if mapped is not None and position + HEADER_SIZE <= len(mapped):
-            return int.from_bytes(mapped[position : position + 2], "little")
-        return self.header(location).data_size
 
     def note_verified(self, location: int, data_size: int) -> None:
         """Remember that the record at *location* is whole, so that parts of it can be read without the rest."""

@@ -216,7 +216,7 @@ def _apply(commit: Commit, stores: list[Store | None], *, restore: bool, is_mark
             if restore:
                 store.restore_record(operation.location, data, operation.previous)
             else:
-                store.inlined[operation.location] = data
+                store.inlined[operation.location] = data, operation.previous
         store.overlay[operation.record_id] = operation.location
         if restore and operation.location >> 32 != store.files.end_file:
             store.files.cut(store.files.end_file, store.files.end_position)  # its cut may not have been durable

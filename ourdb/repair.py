@@ -23,12 +23,12 @@ from ourdb.errors import CorruptRecord, DatabaseLocked, OurDBError, UnsupportedF
 from ourdb.folder import config_of_table, lookup_path
 from ourdb.identity import Identity
 from ourdb.joining import pointer_path, read_pointer
-from ourdb.journal import DELETE, journal_path
+from ourdb.journal import DELETE, Operation, journal_path
 from ourdb.location import split
 from ourdb.lookup import write_full
 from ourdb.record import EMPTY_HEADER, HEADER_SIZE
 from ourdb.record_files import RecordFiles
-from ourdb.salvage import Commits, Records, commits_in, slots_in
+from ourdb.salvage import Records, commits_in, slots_in
 
 __all__ = ["Report", "rebuild"]
 
@@ -150,9 +150,10 @@ def _plan(
         raise UnsupportedFormat(f"{files.folder} holds no record files; there is nothing to repair")
     config, identity = _config(disk, files.folder, given, len(numbers))
     claims = slots_in(disk, files.folder, config)
-    plan = _Plan(files.folder, config, Records.scan(files, claims.values()))
-    commits = commits_in(disk, journal_path(folders[0]), member, identity, plan.records)
-    dead = _lay_over(claims, commits, config)
+    commits = commits_in(disk, journal_path(folders[0]), member, identity)
+    plan = _Plan(files.folder, config, Records.scan(files, commits.locations() or set(claims.values())))
+    operations, next_id = commits.settled(plan.records)
+    dead = _lay_over(claims, operations, config)
     _keep_whole(plan, claims, id_of)
     heads = _heads(plan.records, dead | set(plan.slots.values()))
     if id_of is not None:
@@ -160,7 +161,7 @@ def _plan(
     elif not claims and config.incremental_mode:
         _add_by_order(plan, heads)
     _follow_histories(plan)
-    plan.next_id = min(max(commits.next_id, max(plan.slots, default=0) + 1), config.record_nr_max)
+    plan.next_id = min(max(next_id, max(plan.slots, default=0) + 1), config.record_nr_max)
     return plan
 
 
@@ -183,10 +184,10 @@ def _config(disk: Disk, path: str, given: dict[str, Any], file_count: int) -> tu
     return config, None
 
 
-def _lay_over(claims: dict[int, int], commits: Commits, config: Config) -> set[int]:
+def _lay_over(claims: dict[int, int], operations: list[Operation], config: Config) -> set[int]:
     """Lay the journal's commits over *claims* (id -> location), and return the locations of records that were deleted."""
     dead: set[int] = set()
-    for operation in commits.operations:
+    for operation in operations:
         if operation.record_id >= config.record_nr_max:
             continue
         if operation.kind == DELETE:

@@ -130,16 +130,30 @@ def slots_in(disk: Disk, path: str, config: Config) -> dict[int, int]:
 
 @attrs.define
 class Commits:
-    """What a journal holds for one of its members: the operations of all commits up to the first that is damaged.
+    """What a journal holds for one of its members: all commits up to the first that is damaged."""
 
-    next_id: the last that a commit noted, 0 if none did.
-    """
+    commits: list[tuple[int, list[Operation]]] = attrs.field(factory=list)
+    """Next id, and the operations of this member."""
+    sure: int = 0
+    """How many commits, from the first, count whether or not their records are whole."""
 
-    operations: list[Operation] = attrs.field(factory=list)
-    next_id: int = 0
+    def locations(self) -> set[int]:
+        """Return where the records lie that the commits name."""
+        return {one.location for _, operations in self.commits for one in operations if one.kind != DELETE}
+
+    def settled(self, records: Records) -> tuple[list[Operation], int]:
+        """Return the operations of the commits that count, and the last next id (0: none)."""
+        found: list[Operation] = []
+        last = 0
+        for at, (next_id, operations) in enumerate(self.commits):
+            if at >= self.sure and not all(_is_there(records, one) for one in operations):
+                break
+            found += operations
+            last = next_id if operations else last
+        return found, last
 
 
-def commits_in(disk: Disk, path: str, member: int, identity: bytes | None, records: Records) -> Commits:
+def commits_in(disk: Disk, path: str, member: int, identity: bytes | None) -> Commits:
     """Return the commits in the journal at *path* for its *member*; none if there is no journal, or it is another's.
 
     A commit counts if its checksum is right, or if the one behind it confirms what it holds. With another boot id than
@@ -156,16 +170,11 @@ def commits_in(disk: Disk, path: str, member: int, identity: bytes | None, recor
         header = journal.header
         if header is not None and identity is not None and not _is_member(header, member, identity):
             return found
-        is_sure = header is not None and header.boot_id == disk.boot_id() != _NO_BOOT_ID
-        parts = list(_walk(journal, header))
-        last_mark = max((at for at, (_, operations) in enumerate(parts) if not operations), default=-1)
-        for at, (next_ids, operations) in enumerate(parts):
-            mine = [operation for operation in operations if operation.member == member]
-            if at > last_mark and not is_sure and not all(_is_there(records, one) for one in mine):
-                break
-            found.operations += mine
-            if operations and member < len(next_ids):
-                found.next_id = next_ids[member]
+        is_same_boot = header is not None and header.boot_id == disk.boot_id() != _NO_BOOT_ID
+        for next_ids, operations in _walk(journal, header):
+            found.commits.append((next_ids[member], [one for one in operations if one.member == member]))
+            if is_same_boot or not operations:
+                found.sure = len(found.commits)
     finally:
         journal.close()
     return found

@@ -11,7 +11,6 @@ epoch that the slot was not being written meanwhile.
 from __future__ import annotations
 
 import os
-import struct
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Final, Self
@@ -54,8 +53,8 @@ class Store:
         self.snapshots: set[weakref.ref[Snapshot]] = set()
         self.folder_lock: int | None = None
         """Descriptor that holds the lock on the folder, of a store that is written."""
-        self.inlined: dict[int, bytes] = {}
-        """Records that only the journal has (read-only handles after a power cut), by location."""
+        self.inlined: dict[int, tuple[bytes, int]] = {}
+        """Data and previous location of records that the journal holds (read-only handles), by location."""
 
     def load(self) -> None:
         """Take the state that the last checkpoint left on disk."""
@@ -72,6 +71,9 @@ class Store:
                     f"{self.folder}: lookup/.inc says that the next id is {next_id}, expected 1 to "
                     f"{self.config.record_nr_max}; `python -m ourdb repair` makes a new one"
                 )
+            # A damaged `.inc` must not let ids be given out that are in use: behind it there are holes only.
+            for record_id, _ in self.table.items(next_id):
+                next_id = record_id + 1
             self.next_id = next_id
 
     def reopen_if_replaced(self) -> None:
@@ -129,7 +131,7 @@ class Store:
         """Return the data at *location*, and whether it can't be a record that was overwritten with zeros."""
         inlined = self.inlined.get(location)
         if inlined is not None:
-            return inlined, True
+            return inlined[0], True
         header = self.files.header(location)
         data = self.files.data(location, header.data_size)
         found = crc32(data)
@@ -171,6 +173,11 @@ class Store:
             return None
         return data if self.files.verified.get(location) == size or crc32(data) == crc else None
 
+    def previous(self, location: int) -> int:
+        """Return where the version before the one at *location* lies, 0 if there is none. Raises CorruptRecord."""
+        inlined = self.inlined.get(location)
+        return self.files.header(location).previous if inlined is None else inlined[1]
+
     def history(self, record_id: int, depth: int, locate: Callable[[int], int]) -> list[bytes]:
         """Return the newest *depth* versions, newest first. Raises RecordNotFound, CorruptRecord."""
         while True:
@@ -189,44 +196,26 @@ class Store:
 
     def _versions(self, location: int, depth: int) -> list[bytes]:
         versions: list[bytes] = []
+        maps = self.files.maps
         while location and len(versions) < depth:
-            location = self._mapped_versions(location, depth, versions)
-            if not location or len(versions) == depth:
-                break
-            data, _ = self.record(location)
-            previous = self.files.header(location).previous if location not in self.inlined else 0
+            # Written plainly, as `OurDB.get`; `record` gives the same for what is not mapped.
+            mapped = maps.get(location >> 32)
+            position = location & POSITION_MASK
+            start = position + HEADER_SIZE
+            data, previous = b"", 0
+            if mapped is not None and start <= len(mapped) and not self.inlined:
+                size, crc, raw = unpack_header(mapped, position)
+                data = mapped[start : start + size]
+                previous = from_bytes(raw, "big")
+            if not data or len(data) != size or crc32(data) != crc:
+                data, _ = self.record(location)
+                previous = self.previous(location)
             versions.append(data)
             if previous >= location:
                 # A chain only leads back; one that does not would never end.
                 raise self.files.corrupt(location, f"previous location {previous:#x} is not before the record itself")
             location = previous
         return versions
-
-    def _mapped_versions(self, location: int, depth: int, versions: list[bytes]) -> int:
-        """Add versions as far as they are mapped and sound, and return the location of the first that is not, or 0.
-
-        Written plainly, as `OurDB.get`; `record` gives the same, and says what is wrong.
-        """
-        maps = self.files.maps
-        if self.inlined:
-            return location
-        try:
-            for _ in range(depth - len(versions)):
-                position = location & POSITION_MASK
-                mapped = maps[location >> 32]
-                size, crc, raw = unpack_header(mapped, position)
-                position += HEADER_SIZE
-                data = mapped[position : position + size]
-                previous = from_bytes(raw, "big")
-                if not size or crc32(data) != crc or previous >= location:
-                    break
-                versions.append(data)
-                location = previous
-                if not previous:
-                    break
-        except (KeyError, struct.error):
-            pass  # not mapped that far
-        return location
 
     def items(self, changes: dict[int, int], start: int = 0) -> Iterator[tuple[int, int]]:
         """Yield (id, location) from id *start*, ascending: the table's, with *changes* laid over it."""
@@ -267,12 +256,10 @@ class Store:
             if snapshot is not None:
                 for record_id in pending:
                     snapshot.keep(record_id, self.locate(record_id))
-        if len(pending) < len(self.overlay):
+        if self.overlay:
             self.overlay.update(pending)
-        else:  # a huge commit is not held twice
-            for record_id, location in self.overlay.items():
-                pending.setdefault(record_id, location)
-            self.overlay = pending
+        else:
+            self.overlay = pending  # a huge commit is not held twice
 
     def write_table(self, *, sync: bool) -> None:
         """Let the table on disk catch up with the overlay."""

@@ -16,7 +16,7 @@ from vfs_db.commit import Commits
 from vfs_db.entries import File
 from vfs_db.errors import os_error
 from vfs_db.id_list import IdList, id_list
-from vfs_db.state import State
+from vfs_db.state import State, damaged
 
 __all__ = ["CHUNK_SIZE", "Buffer", "is_regular", "read", "read_range", "resize", "write", "write_range"]
 
@@ -45,10 +45,28 @@ def read(state: State, file: File) -> bytes:
     elif not count:
         data = b""
     else:
+        check_distinct(file)
         data = b"".join(state.chunks(ids))
     if len(data) != file.metadata.size:
         raise _wrong_size(state, file, len(data))
     return data
+
+
+def check_distinct(file: File) -> None:
+    """Raise OSError (EIO) where *file* lists chunks twice: a small image could make a file larger than any memory so.
+
+    Of a long list, only pages are compared, and the ids within a page.
+    """
+    ids = file.chunk_ids
+    if isinstance(ids, ChunkIds):
+        for _ in ids.page_ids():
+            pass  # raises for one that is there twice
+    elif len(ids) > 1 and len(set(ids)) < len(ids):
+        raise _listed_twice(file)
+
+
+def _listed_twice(file: File) -> OSError:
+    return damaged(file.metadata.id, "it lists a chunk twice")
 
 
 def read_range(state: State, file: File, start: int, stop: int) -> bytes:
@@ -58,7 +76,10 @@ def read_range(state: State, file: File, start: int, stop: int) -> bytes:
         return b""
     first, last = start // CHUNK_SIZE, (stop - 1) // CHUNK_SIZE
     if _count(file.metadata.size) == len(file.chunk_ids):
-        parts = state.chunks(file.chunk_ids[first : last + 1])
+        ids = file.chunk_ids[first : last + 1]
+        if len(set(ids)) < len(ids):
+            raise _listed_twice(file)
+        parts = state.chunks(ids)
         if all(len(part) == size_of(file, first + at) for at, part in enumerate(parts)):
             data = parts[0] if first == last else b"".join(parts)
             return data[start - first * CHUNK_SIZE : stop - first * CHUNK_SIZE]
@@ -66,6 +87,7 @@ def read_range(state: State, file: File, start: int, stop: int) -> bytes:
 
 
 def _read_unequal(state: State, file: File, start: int, stop: int) -> bytes:
+    check_distinct(file)
     found = []
     position = 0
     for chunk_id in file.chunk_ids:
@@ -80,6 +102,7 @@ def _read_unequal(state: State, file: File, start: int, stop: int) -> bytes:
 
 def iterate(state: State, file: File) -> Iterator[bytes]:
     """Yield the content of *file* chunk by chunk; each chunk is read when it is asked for."""
+    check_distinct(file)
     total = 0
     for chunk_id in file.chunk_ids:
         data = state.chunks([chunk_id])[0]

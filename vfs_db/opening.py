@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
 
 from vfs_db import codec
 from vfs_db.chunk_tree import ChunkIds
 from vfs_db.commit import Commits
 from vfs_db.counter import CorruptCounter, Counter
 from vfs_db.database import Database, HasSnapshot
-from vfs_db.entries import Directory, File
+from vfs_db.entries import Directory, File, FSEntry
 from vfs_db.errors import database_error
 from vfs_db.image import Frozen, NewestEntries, is_image
 from vfs_db.metadata import FileType, Metadata
@@ -111,32 +111,31 @@ def _last(database: Database) -> int:
 def _highest(state: Commits, database: Database) -> int:
     """Return the highest id of *database* that the tree refers to; what can't be read is passed over."""
     highest = ROOT_ID
-    seen: set[int] = set()
+    seen = {ROOT_ID}
     stack = [ROOT_ID]
     while stack:
-        entry_id = stack.pop()
-        if entry_id in seen:
-            continue
-        seen.add(entry_id)
         try:
-            entry = state.entry(entry_id)
+            for entry_id, chunk_id in _refers_to(state.entry(stack.pop())):
+                highest = max(highest, entry_id if database is state.store.metadata else chunk_id)
+                if entry_id not in seen and not chunk_id:
+                    seen.add(entry_id)
+                    stack.append(entry_id)
         except OSError as error:
-            if error.errno != errno.EIO:
+            if error.errno not in (errno.EIO, errno.ENOTSUP):
                 raise
-            continue
-        if database is state.store.metadata:
-            highest = max(highest, entry_id)
-        if type(entry) is Directory:
-            stack += entry.children
-            if database is state.store.metadata:
-                highest = max(highest, *entry.children, 0)
-                if isinstance(entry.children, Children):
-                    highest = max(highest, *page_ids(entry.children))
-        elif type(entry) is File and database is state.store.data:
-            highest = max(highest, *entry.chunk_ids, 0)
-        elif type(entry) is File and isinstance(entry.chunk_ids, ChunkIds):
-            highest = max(highest, *entry.chunk_ids.page_ids())
     return highest
+
+
+def _refers_to(entry: FSEntry) -> Iterator[tuple[int, int]]:
+    """Yield (id of an entry, 0), (id of a page, -1) or (0, id of a chunk) for all that *entry* refers to."""
+    if type(entry) is Directory:
+        yield from ((one_id, 0) for one_id in entry.children)
+        if isinstance(entry.children, Children):
+            yield from ((one_id, -1) for one_id in page_ids(entry.children))
+    elif type(entry) is File:
+        yield from ((0, one_id) for one_id in entry.chunk_ids)
+        if isinstance(entry.chunk_ids, ChunkIds):
+            yield from ((one_id, -1) for one_id in entry.chunk_ids.page_ids())
 
 
 def _make_root(state: Commits) -> None:

@@ -117,7 +117,10 @@ def decode_page(data: bytes) -> Page:
     if kind == _IDS:
         if len(data) != _HEAD.size + 4 * count or count > IDS_MAX:
             raise CorruptPage(f"page {page_id} has {len(data)} bytes for {count} ids")
-        return IdPage(page_id, owner_id, level, IdList(data[_HEAD.size :]))
+        ids = IdList(data[_HEAD.size :])
+        if len(set(ids)) < count:
+            raise CorruptPage(f"page {page_id} lists an id twice")
+        return IdPage(page_id, owner_id, level, ids)
     return NamePage(page_id, owner_id, level, *_items(data, page_id, count))
 
 

@@ -200,19 +200,29 @@ def _glob_found(fs: Readable, path: str, rest: list[str], hidden: bool) -> Itera
 
 
 def _glob_below(fs: Readable, base: str, rest: list[str], hidden: bool) -> Iterator[str]:
-    if rest:
-        yield from _glob(fs, base, rest, hidden)
-    elif base:
-        yield base
-    for entry in _entries(fs, base):
-        name = entry.metadata.name
-        if name.startswith(".") and not hidden:
+    # An own stack instead of recursion: a tree may be deeper than Python recurses, or, damaged, contain itself.
+    stack: list[tuple[str, bool, frozenset[int]]] = [(base, True, frozenset())]
+    while stack:
+        at, is_directory, above = stack.pop()
+        if not is_directory:
+            yield at
             continue
-        path = f"{base}/{name}" if base else name
-        if type(entry) is Directory:
-            yield from _glob_below(fs, path, rest, hidden)
-        elif not rest:
-            yield path
+        if rest:
+            yield from _glob(fs, at, rest, hidden)
+        elif at:
+            yield at
+        below = []
+        for entry in _entries(fs, at):
+            name = entry.metadata.name
+            path = f"{at}/{name}" if at else name
+            if name.startswith(".") and not hidden:
+                continue
+            if type(entry) is not Directory:
+                if not rest:
+                    below.append((path, False, above))
+            elif entry.metadata.id not in above:
+                below.append((path, True, above | {entry.metadata.id}))
+        stack += reversed(below)
 
 
 def _entries(fs: Readable, path: str) -> list[FSEntry]:

@@ -197,6 +197,7 @@ def databases(root: Path) -> list[Image]:
         clean(root, "incremental, 4", **(SMALL | {"incremental_mode": True}), keysize=4),
         killed(root, "killed, 6", synced=False, **SMALL, keysize=6, file_size=100),
         killed(root, "killed after a checkpoint, 6", synced=True, **SMALL, keysize=6, file_size=100),
+        killed(root, "killed, full, 2", synced=False, **SMALL, synchronous="full"),
         foreign(root, "foreign, 6", **SMALL, keysize=6, file_size=100),
     ]
 
