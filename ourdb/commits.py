@@ -296,6 +296,8 @@ class Transaction:
         next_ids.append(0)
         frame = journal.frame(self._operations, count, (next_ids[0], next_ids[1]), b"".join(self._inlined))
         journal.append(frame, may_use_reserve=not self.sets)
+        del frame
+        self._operations = bytearray()  # a huge commit's are not kept while a checkpoint runs
         self._publish(stages)
 
     def _sync_records(self, stages: list[_Stage | None]) -> None:

@@ -116,13 +116,13 @@ class Disk:
             view = view[written:]
             position += written
 
-    def pwritev(self, fd: int, parts: Sequence[bytes | memoryview], position: int) -> int:
+    def pwritev(self, fd: int, parts: Sequence[bytes | bytearray | memoryview], position: int) -> int:
         """Write *parts* one after the other at *position*; return how many bytes were written."""
         if hasattr(os, "pwritev") and len(parts) <= _PARTS_MAX:
             return os.pwritev(fd, parts, position)
         return self.pwrite(fd, b"".join(parts), position)
 
-    def write_parts(self, fd: int, parts: Sequence[bytes | memoryview], position: int) -> None:
+    def write_parts(self, fd: int, parts: Sequence[bytes | bytearray | memoryview], position: int) -> None:
         """Write all of *parts*, one after the other, at *position*; large ones are not copied together first."""
         size = sum(map(len, parts))
         written = self.pwritev(fd, parts, position) if size > _COPIED_MAX else 0

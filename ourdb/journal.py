@@ -63,6 +63,7 @@ __all__ = [
     "PREFIX",
     "SET",
     "Commit",
+    "Frame",
     "Journal",
     "JournalHeader",
     "Member",
@@ -173,6 +174,14 @@ class Commit(NamedTuple):
     inlined: list[bytes]
 
 
+class Frame(NamedTuple):
+    """A commit that is about to be appended: its bytes are *parts*, one after the other."""
+
+    size: int
+    crc: int
+    parts: tuple[bytes | bytearray, ...]
+
+
 class Journal:
     """The open journal: where the next commit goes, and the CRC that it is chained to.
 
@@ -220,25 +229,25 @@ class Journal:
         self.salt = header.salt
         self.restart_at(COMMITS_AT, header.seed, 0)
 
-    def frame(self, operations: bytes | bytearray, count: int, next_ids: tuple[int, int], inlined: bytes) -> bytes:
-        """Return the bytes of the next commit."""
+    def frame(self, operations: bytes | bytearray, count: int, next_ids: tuple[int, int], inlined: bytes) -> Frame:
+        """Return the parts of the next commit. They stay apart, for a huge one would be in memory twice."""
         size = PREFIX.size + len(operations) + len(inlined)
         head = PREFIX.pack(0, size, count, self.salt, self.number + 1, *next_ids)[4:]
         crc = crc32(head, self.chain)
         crc = crc32(inlined, crc32(operations, crc))
-        return b"".join((CHECKSUM.pack(crc), head, operations, inlined))
+        return Frame(size, crc, (CHECKSUM.pack(crc) + head, operations, inlined))
 
-    def append(self, frame: bytes, *, may_use_reserve: bool = False) -> None:
+    def append(self, frame: Frame, *, may_use_reserve: bool = False) -> None:
         """Write *frame* (from `frame`) behind the last commit; on failure nothing is committed.
 
         A reserve of 64 KiB is kept for commits that only delete, so that a full disk can be left that way.
         """
-        needed = self.end + len(frame) + 2 * RESERVE
+        needed = self.end + frame.size + 2 * RESERVE
         if needed > self.allocated:
             self._grow(needed, may_use_reserve=may_use_reserve)
-        self.disk.write_all(self.fd, frame, self.end)
-        self.end += len(frame)
-        self.chain = int.from_bytes(frame[:4], "little")
+        self.disk.write_parts(self.fd, frame.parts, self.end)
+        self.end += frame.size
+        self.chain = frame.crc
         self.number += 1
 
     def _grow(self, needed: int, *, may_use_reserve: bool) -> None:

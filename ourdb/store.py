@@ -11,6 +11,7 @@ epoch that the slot was not being written meanwhile.
 from __future__ import annotations
 
 import os
+import struct
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Final, Self
@@ -196,26 +197,44 @@ class Store:
 
     def _versions(self, location: int, depth: int) -> list[bytes]:
         versions: list[bytes] = []
-        maps = self.files.maps
         while location and len(versions) < depth:
-            # Written plainly, as `OurDB.get`; `record` gives the same for what is not mapped.
-            mapped = maps.get(location >> 32)
-            position = location & POSITION_MASK
-            start = position + HEADER_SIZE
-            data, previous = b"", 0
-            if mapped is not None and start <= len(mapped) and not self.inlined:
-                size, crc, raw = unpack_header(mapped, position)
-                data = mapped[start : start + size]
-                previous = from_bytes(raw, "big")
-            if not data or len(data) != size or crc32(data) != crc:
-                data, _ = self.record(location)
-                previous = self.previous(location)
+            location = self._mapped_versions(location, depth, versions)
+            if not location or len(versions) == depth:
+                break
+            data, _ = self.record(location)
+            previous = self.previous(location)
             versions.append(data)
             if previous >= location:
                 # A chain only leads back; one that does not would never end.
                 raise self.files.corrupt(location, f"previous location {previous:#x} is not before the record itself")
             location = previous
         return versions
+
+    def _mapped_versions(self, location: int, depth: int, versions: list[bytes]) -> int:
+        """Add versions as far as they are mapped and sound, and return the location of the first that is not, or 0.
+
+        Written plainly, as `OurDB.get`; `record` gives the same, and says what is wrong.
+        """
+        maps = self.files.maps
+        if self.inlined:
+            return location
+        try:
+            for _ in range(depth - len(versions)):
+                position = location & POSITION_MASK
+                mapped = maps[location >> 32]
+                size, crc, raw = unpack_header(mapped, position)
+                position += HEADER_SIZE
+                data = mapped[position : position + size]
+                previous = from_bytes(raw, "big")
+                if not size or crc32(data) != crc or previous >= location:
+                    break
+                versions.append(data)
+                location = previous
+                if not previous:
+                    break
+        except (KeyError, struct.error):
+            pass  # not mapped that far
+        return location
 
     def items(self, changes: dict[int, int], start: int = 0) -> Iterator[tuple[int, int]]:
         """Yield (id, location) from id *start*, ascending: the table's, with *changes* laid over it."""
@@ -256,10 +275,12 @@ class Store:
             if snapshot is not None:
                 for record_id in pending:
                     snapshot.keep(record_id, self.locate(record_id))
-        if self.overlay:
+        if len(pending) < len(self.overlay):
             self.overlay.update(pending)
-        else:
-            self.overlay = pending  # a huge commit is not held twice
+        else:  # a huge commit is not held twice
+            for record_id, location in self.overlay.items():
+                pending.setdefault(record_id, location)
+            self.overlay = pending
 
     def write_table(self, *, sync: bool) -> None:
         """Let the table on disk catch up with the overlay."""

@@ -172,7 +172,7 @@ class RecordingDisk(Disk):
         self.events.append(("write", os.fstat(fd).st_ino, position, bytes(data[:written])))
         return written
 
-    def pwritev(self, fd: int, parts: Sequence[bytes | memoryview], position: int) -> int:
+    def pwritev(self, fd: int, parts: Sequence[bytes | bytearray | memoryview], position: int) -> int:
         return self.pwrite(fd, b"".join(parts), position)
 
     def truncate(self, fd: int, size: int) -> None:

@@ -62,6 +62,12 @@ class IdList(Sequence[int]):
     @overload
     def __getitem__(self, index: slice) -> IdList: ...
     def __getitem__(self, index: int | slice) -> int | IdList:
+        if index.__class__ is int and index >= 0:  # type: ignore[operator]
+            try:
+                only: int = _U32.unpack_from(self.packed, index * 4)[0]  # type: ignore[operator]
+            except struct.error:
+                raise IndexError(f"index {index} of a list of {len(self)} ids") from None
+            return only
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step == 1:
