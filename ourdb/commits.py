@@ -547,6 +547,8 @@ class Commits:
                 store.files.cut_tail()
                 store.files.sync()
             self._checkpoint(self.journal)
+            for store in self.stores:
+                store.identity.note_end(store.files.end_file, store.files.end_position)
             self.group.wait_until_idle()
             self.journal.close()
             self.journal = None

@@ -69,6 +69,7 @@ def write_survivors(disk: Disk, store: Store, *, keep_history: bool) -> None:
         files.sync()
         disk.sync_folder(store.folder)
         disk.sync_folder(os.path.dirname(lookup_path(store.folder)))
+        store.identity.forget_end()
         disk.replace_file(_marker(store.folder), _encode_count(appender.file + 1), sync=True)
     except BaseException:
         _remove_new(disk, store.folder)

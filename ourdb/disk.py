@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -101,7 +102,7 @@ class Disk:
         # O_NONBLOCK: opening a FIFO that somebody put there returns instead of waiting.
         flags |= _BINARY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
         fd = os.open(path, flags, 0o666)
-        if not os.path.isfile(path):
+        if not stat.S_ISREG(os.fstat(fd).st_mode):  # by its descriptor: a writer may just have removed the name
             os.close(fd)
             raise OSError(errno.EINVAL, "not a regular file", path)
         return fd

@@ -15,12 +15,26 @@ from typing import Final
 from zlib import crc32
 
 from ourdb.commits import Commits
+from ourdb.config import RECORD_DATA_MAX
 from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, OurDBError
 from ourdb.identity import Identity, identity_path
 from ourdb.joining import Pointer, pointer_path, read_pointer
-from ourdb.journal import DELETE, INLINED, POINT, PREFIX, SET, Commit, Journal, JournalHeader, Operation, journal_path
+from ourdb.journal import (
+    DELETE,
+    INLINED,
+    POINT,
+    PREFIX,
+    SET,
+    Commit,
+    Journal,
+    JournalHeader,
+    Member,
+    Operation,
+    journal_path,
+)
 from ourdb.record import HEADER_SIZE
+from ourdb.record_files import FILE_COUNT_MAX, POSITION_MAX
 from ourdb.store import Store
 
 __all__ = ["members_of", "recover", "replay"]
@@ -37,7 +51,9 @@ def recover(disk: Disk, store: Store, open_partner: Callable[[Pointer], Store]) 
     folder = pointer.folder if pointer is not None and pointer.has_journal else store.folder
     if pointer is not None:
         _check_partner(disk, store, pointer)
-    if disk.exists(journal_path(folder)):
+    if pointer is None and not disk.exists(journal_path(folder)):
+        store.guard_end()
+    elif disk.exists(journal_path(folder)):
         if pointer is None:
             _recover_group(disk, [store], store)
         else:
@@ -122,7 +138,7 @@ def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> No
         raise CorruptRecord(
             journal.path, 0, "a journal header is damaged; `python -m ourdb repair` keeps what is whole"
         )
-    _start(header, stores)
+    _start(header, stores, restore=restore)
     for number, commit in enumerate(journal.commits(), 1):
         is_marked = commit.end <= mark_end
         if not is_marked and not _is_whole(commit, stores, same_boot=same_boot):
@@ -130,6 +146,7 @@ def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> No
                 raise _shorter(stores, commit)
             if not same_boot:
                 break
+        _check_range(journal, commit, stores)
         _apply(commit, stores, restore=restore, is_marked=is_marked)
         journal.restart_at(commit.end, commit.crc, number)
     else:
@@ -138,6 +155,23 @@ def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> No
                 journal.path,
                 journal.end,
                 "a commit is damaged, and others follow it; `python -m ourdb repair` keeps those before it",
+            )
+
+
+def _check_range(journal: Journal, commit: Commit, stores: list[Store | None]) -> None:
+    """Refuse operations that can't be of these databases: their checksum may be right, and the journal made to harm."""
+    for operation in commit.operations:
+        store = stores[operation.member] if operation.member < len(stores) else None
+        if store is not None and (
+            operation.record_id >= store.config.record_nr_max
+            or operation.location >> 8 * store.config.keysize
+            or operation.kind not in (SET, DELETE, INLINED, POINT)
+        ):
+            raise CorruptRecord(
+                journal.path,
+                journal.end,
+                f"a commit has operation {operation.kind} on id {operation.record_id} at location {operation.location:#x}, "
+                "which this database can't have",
             )
 
 
@@ -162,7 +196,7 @@ def _refuse_lost_header(journal: Journal) -> None:
         )
 
 
-def _start(header: JournalHeader, stores: list[Store | None]) -> None:
+def _start(header: JournalHeader, stores: list[Store | None], *, restore: bool) -> None:
     for member, store in zip(header.members, stores, strict=False):
         if store is None:
             continue
@@ -172,6 +206,23 @@ def _start(header: JournalHeader, stores: list[Store | None]) -> None:
         store.files.end_file, store.files.end_position = member.end_file, member.end_position
         store.next_id = member.next_id
         store.count = None
+        _check_start(store, member, header, restore=restore)
+
+
+def _check_start(store: Store, member: Member, header: JournalHeader, *, restore: bool) -> None:
+    """Refuse record files that end before the generation began: new records would take the places of those lost."""
+    number, position = member.end_file, member.end_position
+    if number >= FILE_COUNT_MAX or position > POSITION_MAX + HEADER_SIZE + RECORD_DATA_MAX:
+        raise OurDBError(
+            f"{store.folder}: the journal says that record file {number} ends at {position}, which none can"
+        )
+    if restore and not header.unsynced and store.files.size(number) < position:
+        raise CorruptRecord(
+            store.files.path(number),
+            store.files.size(number),
+            f"the file is shorter than at the last checkpoint, when it had {position} bytes; read_only=True reads what is "
+            "left, `python -m ourdb repair` keeps what is whole",
+        )
 
 
 def _is_whole(commit: Commit, stores: list[Store | None], *, same_boot: bool) -> bool:

@@ -173,10 +173,11 @@ def _config(disk: Disk, path: str, given: dict[str, Any], file_count: int) -> tu
         return identity.config, identity.identity
     if disk.exists(lookup_path(path)) and not {"record_nr_max", "record_size_max", "keysize"} & given.keys():
         try:
-            return config_of_table(disk, path, given), None
+            config = config_of_table(disk, path, given)
         except (OurDBError, OSError) as error:
             raise OurDBError(f"{path}: lookup/.ourdb is lost or damaged; give the config to repair ({error})") from None
-    config = Config(**given)
+    else:
+        config = Config(**given)
     if config.keysize < 6 and file_count > 1:
         raise OurDBError(
             f"{path} has {file_count} record files, a key size of {config.keysize} can address one; give the config"
@@ -188,7 +189,7 @@ def _lay_over(claims: dict[int, int], operations: list[Operation], config: Confi
     """Lay the journal's commits over *claims* (id -> location), and return the locations of records that were deleted."""
     dead: set[int] = set()
     for operation in operations:
-        if operation.record_id >= config.record_nr_max:
+        if operation.record_id >= config.record_nr_max or operation.location >> 8 * config.keysize:
             continue
         if operation.kind == DELETE:
             dead.add(operation.location)

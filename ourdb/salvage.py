@@ -20,7 +20,7 @@ from ourdb.folder import lookup_path
 from ourdb.journal import COMMITS_AT, DELETE, OPERATION, PREFIX, Journal, JournalHeader, Operation
 from ourdb.location import NONE
 from ourdb.lookup import LookupTable
-from ourdb.record import EMPTY_HEADER, HEADER_SIZE, decode_header
+from ourdb.record import EMPTY_HEADER, HEADER_SIZE, Header, decode_header
 from ourdb.record_files import RecordFiles
 
 __all__ = ["Commits", "Records", "commits_in", "slots_in"]
@@ -82,18 +82,38 @@ class Records:
 
     def _record_end(self, number: int, position: int, size: int) -> int:
         """Return where the record at *position* ends, 0 if none that makes sense starts there."""
-        header = decode_header(self.files.raw(number, position, HEADER_SIZE))
         location = number << 32 | position
-        end = position + HEADER_SIZE + header.data_size
-        if end > size or (header == (0, 0, 0) and location not in self.claimed):
+        header = self._header(number, position, size)
+        if header is None or not (header.data_size or self._is_empty_record(location, header, size)):
             return 0
-        # A previous location that makes no sense is no reason to lose a record, if there is data whose CRC can tell.
-        if not header.data_size and header.previous not in self.previous and location not in self.claimed:
-            return 0
-        if crc32(self.files.data(location, header.data_size)) != header.crc:
-            return 0
+        # A previous location that makes no sense is no reason to lose a record: its CRC tells that it is one.
         self.previous[location] = header.previous
-        return end
+        return position + HEADER_SIZE + header.data_size
+
+    def _header(self, number: int, position: int, size: int) -> Header | None:
+        """Return the header at *position* if a record with the right CRC follows."""
+        raw = self.files.raw(number, position, HEADER_SIZE)
+        if len(raw) < HEADER_SIZE:
+            return None
+        header = decode_header(raw)
+        if position + HEADER_SIZE + header.data_size > size:
+            return None
+        data = self.files.data(number << 32 | position, header.data_size) if header.data_size else b""
+        return header if crc32(data) == header.crc else None
+
+    def _is_empty_record(self, location: int, header: Header, size: int) -> bool:
+        """Say whether what looks like a record without data is one: mostly zeros, so that more has to speak for it."""
+        is_claimed = location in self.claimed
+        if header.previous not in self.previous and (header.previous or not is_claimed):
+            return False
+        number, position = location >> 32, location & 0xFFFFFFFF
+        for step in range(1, HEADER_SIZE):
+            if not is_claimed and (location + step in self.claimed or location - step in self.claimed):
+                return False
+            found = self._header(number, position + step, size)
+            if found is not None and found.data_size:
+                return False
+        return True
 
     def is_whole(self, location: int) -> bool:
         """Say whether a whole record lies at *location*. Twelve zeros between others are an empty one from then on."""

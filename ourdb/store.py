@@ -24,9 +24,11 @@ from ourdb.identity import Identity
 from ourdb.location import POSITION_MASK
 from ourdb.lookup import LookupTable, read_inc
 from ourdb.record import HEADER, HEADER_SIZE, encode
-from ourdb.record_files import RecordFiles
+from ourdb.record_files import FILE_COUNT_MAX, RecordFiles
 
 __all__ = ["Snapshot", "Store"]
+
+_GUARD_MAX: Final = 64 << 20
 
 unpack_header: Final = HEADER.unpack_from
 from_bytes: Final = int.from_bytes
@@ -76,6 +78,30 @@ class Store:
             for record_id, _ in self.table.items(next_id):
                 next_id = record_id + 1
             self.next_id = next_id
+
+    def guard_end(self) -> None:
+        """Put bytes that are no record where the last record file was cut since the last clean close.
+
+        Else new records would take the places of those lost, and be found under their ids; zeros would be empty records.
+        Raises CorruptRecord if much is gone: then nothing is written.
+        """
+        number, size = self.identity.end
+        found = self.files.size(number)
+        if number < self.files.end_file or found >= size:
+            return
+        if size - found > _GUARD_MAX or number >= FILE_COUNT_MAX:
+            raise CorruptRecord(
+                self.files.path(number),
+                found,
+                f"the file has {found} bytes, and had {size} when the database was closed; read_only=True reads what is "
+                "left, `python -m ourdb repair` keeps what is whole",
+            )
+        if not found:
+            self.files.write(number, 0, b"\0")
+        start = max(1, found)
+        self.files.write(number, start, b"\xff" * (size - start))
+        self.files.sync()
+        self.files.find_end()
 
     def reopen_if_replaced(self) -> None:
         """Open the table and the record files anew if a compaction in another process has replaced them."""

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from ourdb import identity, joining, journal, record
+from ourdb.config import Config
 from vfs_db import codec_v2, page
 
 _DOC = (Path(__file__).parent.parent / "docs" / "format.md").read_text(encoding="utf-8")
 
 STRUCTS = {
     "record": record.HEADER.format,
-    "identity": "<8sHBB4xQQQ16sI4xQI",
+    "identity": "<8sHBB4xQQQ16sI4xQIIQI",
     "journal header": journal.HEADER.format + "80sI",
     "journal member": journal.MEMBER.format,
     "commit": journal.PREFIX.format.replace("QQQ", "Q16s"),
@@ -48,5 +49,6 @@ def test_the_table_in_the_docs_is_the_struct(name: str) -> None:
 
 
 def test_the_identity_file_is_as_long_as_its_table() -> None:
-    assert struct.calcsize(STRUCTS["identity"]) == identity.SIZE
+    assert len(identity.Identity.encode(Config())) == identity.SIZE
+    assert struct.calcsize(STRUCTS["identity"]) == identity.SIZE + identity.END_SIZE
     assert struct.calcsize(STRUCTS["journal header"]) == journal.SLOT_SIZE

@@ -51,6 +51,7 @@ class DatabaseCase:
         self.image = image
         self.damaged = damaged
         self.wrong: list[str] = []
+        self.written: set[int] = set()
         self.unsure: set[int] = set()
         """Ids that repair says it is not sure of."""
         files = image.files
@@ -84,6 +85,24 @@ class DatabaseCase:
             except OURS:
                 pass
             self._compare(when, db)
+            if not read_only:
+                self._write(db)
+                self._compare("written to", db)
+                self.written.clear()
+
+    def _write(self, db: ourdb.OurDB) -> None:
+        """Change what is there, and add to it: that must not change what else is read."""
+        for one, data in ((2, b"written"), (None if db.incremental_mode else 15, b"added"), (6, b"longer " * 9)):
+            try:
+                self.written.add(db.set(id=one, data=data))
+            except OURS:
+                self.written |= set() if one is None else {one}
+        try:
+            db.delete(1)
+            db.sync()
+        except OURS:
+            pass
+        self.written.add(1)
 
     def _repair(self) -> None:
         given = {name: value for name, value in self.image.config.items() if name != "synchronous"}
@@ -136,6 +155,8 @@ class DatabaseCase:
         best = min(faults, key=len)
         self.wrong += [f"{when}: {fault}" for fault in best]
         for one, slot in self.image.slots.items():
+            if one in self.written:
+                continue
             versions = self.image.state[one]
             if (
                 one not in self.unsure
@@ -148,7 +169,7 @@ class DatabaseCase:
 
     def _faults(self, found: dict[int, object], state: State) -> list[str]:
         faults = []
-        for one in found.keys() | state.keys():
+        for one in (found.keys() | state.keys()) - self.written:
             value = found.get(one)
             expected = state[one][0] if one in state else None
             if value not in (_LOST, None, expected) and not self._is_excused(one, value):
