@@ -138,7 +138,8 @@ def _fitting(disk: Disk, folder: str, fd: int, size: int, next_id: int | None) -
     """
     raw = disk.read_all(fd, min(size, 1 << 20), 0)
     fitting = []
-    for keysize in KEY_SIZES:
+    numbers = RecordFiles(disk, folder, read_only=True).numbers()
+    for keysize in KEY_SIZES if numbers[-1:] in ([], [0]) else KEY_SIZES[-1:]:
         slots = (int.from_bytes(raw[at : at + keysize], "big") for at in range(0, len(raw) - keysize + 1, keysize))
         used = [(record_id, location) for record_id, location in enumerate(slots) if location][:_SAMPLES]
         ids_fit = next_id is None or all(record_id < next_id for record_id, _ in used)

@@ -30,14 +30,15 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import suppress
 from typing import Final
 from zlib import crc32
 
 from ourdb.config import Config
 from ourdb.disk import Disk
-from ourdb.errors import UnsupportedFormat
+from ourdb.errors import OurDBError, UnsupportedFormat
 
-__all__ = ["END_SIZE", "SIZE", "Identity", "identity_path"]
+__all__ = ["END_SIZE", "SIZE", "Identity", "damaged_config", "identity_path"]
 
 MAGIC: Final = b"OurDB\r\n\x1a"
 FORMAT: Final = 1
@@ -48,6 +49,7 @@ _HOLDER: Final = struct.Struct("<I")
 EPOCH_AT: Final = 64
 HOLDER_AT: Final = 72
 SIZE: Final = 76
+_SIZE_MAX: Final = 4096
 _END: Final = struct.Struct("<IQ")
 _END_CHECKSUM: Final = struct.Struct("<I")
 END_AT: Final = SIZE
@@ -146,6 +148,18 @@ class Identity:
     def __del__(self) -> None:
         if hasattr(self, "_map"):
             self.close()
+
+
+def damaged_config(disk: Disk, folder: str, table_size: int, *, incremental: bool) -> Config | None:
+    """Return the config in a file whose checksum is wrong, if the table and `.inc` bear it out; None if not."""
+    with suppress(OurDBError, OSError, struct.error):
+        _, _, keysize, mode, nr_max, size_max, file_size, _ = _FIXED.unpack_from(
+            disk.read_file(identity_path(folder), _SIZE_MAX)
+        )
+        config = Config(nr_max, size_max, file_size, bool(mode), keysize)
+        if config.table_size == table_size and config.incremental_mode == incremental:
+            return config
+    return None
 
 
 def _decode(raw: bytes, path: str) -> tuple[Config, bytes]:

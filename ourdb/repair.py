@@ -21,7 +21,7 @@ from ourdb.config import Config
 from ourdb.disk import DISK, Disk
 from ourdb.errors import CorruptRecord, DatabaseLocked, OurDBError, UnsupportedFormat
 from ourdb.folder import config_of_table, lookup_path
-from ourdb.identity import Identity
+from ourdb.identity import Identity, damaged_config
 from ourdb.joining import pointer_path, read_pointer
 from ourdb.journal import DELETE, Operation, journal_path
 from ourdb.location import split
@@ -173,7 +173,7 @@ def _config(disk: Disk, path: str, given: dict[str, Any], file_count: int) -> tu
         return identity.config, identity.identity
     if disk.exists(lookup_path(path)) and not {"record_nr_max", "record_size_max", "keysize"} & given.keys():
         try:
-            config = config_of_table(disk, path, given)
+            config = _borne_out(disk, path) or config_of_table(disk, path, given)
         except (OurDBError, OSError) as error:
             raise OurDBError(f"{path}: lookup/.ourdb is lost or damaged; give the config to repair ({error})") from None
     else:
@@ -183,6 +183,13 @@ def _config(disk: Disk, path: str, given: dict[str, Any], file_count: int) -> tu
             f"{path} has {file_count} record files, a key size of {config.keysize} can address one; give the config"
         )
     return config, None
+
+
+def _borne_out(disk: Disk, path: str) -> Config | None:
+    with suppress(OSError), disk.opened(lookup_path(path)) as fd:
+        is_incremental = disk.exists(os.path.join(path, "lookup", ".inc"))
+        return damaged_config(disk, path, disk.size(fd), incremental=is_incremental)
+    return None
 
 
 def _lay_over(claims: dict[int, int], operations: list[Operation], config: Config) -> set[int]:

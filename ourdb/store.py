@@ -62,6 +62,11 @@ class Store:
     def load(self) -> None:
         """Take the state that the last checkpoint left on disk."""
         self.files.find_end()
+        if self.files.end_file and self.config.keysize < 6:
+            raise UnsupportedFormat(
+                f"{self.files.path(self.files.end_file)}: a key size of {self.config.keysize} has one record file, 0.db; move "
+                "the others away if they are not this database's"
+            )
         self.overlay = {}
         self.zeros = []
         self.count = None

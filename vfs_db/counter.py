@@ -58,6 +58,7 @@ _CRC: Final = struct.Struct("<I")
 _MAGIC: Final = b"VIDS"
 _FORMAT: Final = 1
 _LEASE: Final = 64
+_LOOK: Final = 16
 _FREE_STORED_MAX: Final = 16000
 _FREE_MAX: Final = 65536
 _ID_END: Final = 1 << 32
@@ -126,6 +127,7 @@ class Counter:
         self._taken: list[int] = []
         self._has_searched = False
         self._has_news = False
+        self._is_low = False
 
     @property
     def next_id(self) -> int:
@@ -139,6 +141,8 @@ class Counter:
         except LookupError:
             return False
         self._next, self._free = decode_counter(data)
+        # The record may be whole, and an older one: a damaged slot. Ids are given out in order, so the next ones tell.
+        self._is_low = any(self._is_used(one) for one in range(self._next, min(self._next + _LOOK, self._end)))
         self._stored = self._next
         self._hints = set(self._free)
         return True
@@ -146,6 +150,7 @@ class Counter:
     def start_at(self, next_id: int) -> None:
         """Give out ids from *next_id* on."""
         self._next = next_id
+        self._is_low = False
         self._has_news = True
         if self._writes_ahead:
             self._write_record(self._limit())
@@ -160,6 +165,8 @@ class Counter:
                     continue
             self._taken.append(one_id)
             return one_id
+        while self._is_low and self._next < self._end and self._is_used(self._next):
+            self._next += 1
         if self._next >= self._end:
             self._search()
             return self.allocate()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -427,3 +429,35 @@ def test_a_next_id_that_is_too_low_gives_out_no_id_in_use(tmp_path: Path) -> Non
     with ourdb.new(path=path) as db:
         assert db.set(data=b"new") == 20
         assert db.get(3) == b"3"
+
+
+def test_a_counter_of_an_earlier_day_gives_out_no_id_in_use(tmp_path: Path) -> None:
+    """The slot of record 0 may lead to an older record 0, which is whole."""
+    path = str(tmp_path / "fs")
+    with vfs_db.open(path) as fs:
+        fs.write_text("first", "1")
+    with ourdb.new(path=f"{path}/metadata") as metadata:
+        old = metadata.get(0)
+    with vfs_db.open(path) as fs:
+        for one in range(100):
+            fs.write_text(f"f{one}", f"{one}")
+    with ourdb.new(path=f"{path}/metadata") as metadata:
+        metadata.set(id=0, data=old)
+    with vfs_db.open(path) as fs:
+        fs.write_text("new", "new")
+        assert [fs.read_text(f"f{one}") for one in range(100)] == [f"{one}" for one in range(100)]
+        assert list(fs.check()) == []
+
+
+@pytest.mark.parametrize("name", ["..", "/etc/passwd", "../../../../tmp/outside", "a/b", "a\0b", "out"])
+def test_the_shell_gets_nothing_to_a_place_outside(tmp_path: Path, outside: Path, name: str) -> None:
+    path = write_image(
+        tmp_path / "image",
+        [root(2, 3, 4), link(2, "out", 1, str(outside.parent)), file(3, name, 1, 1, [1]), directory(4, name, 1, [5]),
+         file(5, "file", 4, 1, [2])],
+        {1: b"x", 2: b"y"},
+    )  # fmt: skip
+    command = [sys.executable, "-m", "vfs_db.shell", "-r", "-c", f"get -r / {outside}/got", path]
+    done = subprocess.run(command, capture_output=True, timeout=30, check=False)
+    assert b"Traceback" not in done.stderr
+    assert done.returncode in (0, 1)
