@@ -62,9 +62,9 @@ class IdList(Sequence[int]):
     @overload
     def __getitem__(self, index: slice) -> IdList: ...
     def __getitem__(self, index: int | slice) -> int | IdList:
-        if index.__class__ is int and index >= 0:  # type: ignore[operator]
+        if index.__class__ is int and index >= 0:
             try:
-                only: int = _U32.unpack_from(self.packed, index * 4)[0]  # type: ignore[operator]
+                only: int = _U32.unpack_from(self.packed, index * 4)[0]
             except struct.error:
                 raise IndexError(f"index {index} of a list of {len(self)} ids") from None
             return only

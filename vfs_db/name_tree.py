@@ -16,7 +16,7 @@ from typing import Final
 from vfs_db.id_list import IdList, id_list
 from vfs_db.page import PAGE_SIZE_MAX, CorruptPage, NamePage, PageSource
 
-__all__ = ["Children", "Edit", "add", "build", "find", "find_in", "page_ids", "remove", "scan"]
+__all__ = ["Children", "Edit", "add", "build", "find", "find_in", "leaf_of", "page_ids", "remove", "scan"]
 
 _FILL: Final = PAGE_SIZE_MAX * 3 // 4
 _LOW: Final = PAGE_SIZE_MAX // 4
@@ -129,6 +129,14 @@ def find(load: Callable[[int], NamePage], root: int, name: bytes) -> int:
 def find_in(children: Children, name: bytes) -> int:
     """Return the id under *name* in a directory, 0 if it isn't there."""
     return find(lambda page_id: _page(children.source, page_id, children.owner_id), children.root, name)
+
+
+def leaf_of(children: Children, name: bytes) -> int:
+    """Return the id of the lowest page that *name* belongs in, without reading it; 0 where the root is that page."""
+    page = _page(children.source, children.root, children.owner_id)
+    while page.level > 1:
+        page = _below(page, _page(children.source, page.ids[_index(page, name)], children.owner_id))
+    return page.ids[_index(page, name)] if page.level else 0
 
 
 def scan(children: Children, after: bytes = b"") -> Iterator[tuple[bytes, int]]:

@@ -21,7 +21,7 @@ from vfs_db.cache import Cache
 from vfs_db.change import Names, OpenTransaction
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import database_error
-from vfs_db.page import CorruptPage, Page, decode_page
+from vfs_db.page import CorruptPage, Page, decode_page, peek_name
 from vfs_db.store import Store
 
 __all__ = ["MissingEntry", "State"]
@@ -158,6 +158,12 @@ class State:
         if isinstance(page, (Directory, File, Symlink)) or page.owner_id != owner_id:  # type: ignore[attr-defined]
             raise damaged(owner_id, f"record {page_id} is no page of it")
         return page  # type: ignore[return-value]
+
+    def peek_name(self, page_id: int, owner_id: int, name: bytes) -> int | None:
+        """Return `page.peek_name` of a page that is not held decoded; None says nothing."""
+        if self.transaction is not None or self._pages.young.get(page_id) is not None:
+            return None
+        return peek_name(self._raw(page_id), page_id, owner_id, name)
 
     def _load_page(self, page_id: int, transaction: OpenTransaction | None) -> Page:
         version = self.version

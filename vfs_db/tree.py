@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Final
 
@@ -17,7 +18,7 @@ from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import DamagedEntry
 from vfs_db.id_list import NO_IDS, IdList, id_list
 from vfs_db.metadata import FileType, Metadata
-from vfs_db.name_tree import Children, Edit, build, find_in, page_ids, scan
+from vfs_db.name_tree import Children, Edit, build, find_in, leaf_of, page_ids, scan
 from vfs_db.name_tree import add as add_name
 from vfs_db.name_tree import remove as remove_name
 from vfs_db.page import NamePage, Page
@@ -35,6 +36,7 @@ _LISTED_MAX: Final = 1024
 _PAGED_MIN: Final = 512
 """Children in pages; as few as this, and the directory is version 1 again."""
 _SCAN_SIZE: Final = 512
+_NAME_MAX: Final = 255
 
 
 def find(state: State, directory: Directory, name: str) -> FSEntry | None:
@@ -63,12 +65,25 @@ def find(state: State, directory: Directory, name: str) -> FSEntry | None:
 
 def _find_in_pages(state: State, directory: Directory, ids: Children, name: str) -> FSEntry | None:
     try:
-        found = find_in(ids, name.encode("utf-8", "surrogateescape"))
+        key = name.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return None
-    entry = state.entry(found) if found else None
-    is_there = entry is not None and _is_at(entry, directory.metadata.id, name)
-    return entry if is_there else None
+    if len(key) > _NAME_MAX:
+        return None
+    directory_id = directory.metadata.id
+    leaf_id = leaf_of(ids, key)
+    guess = state.peek_name(leaf_id, directory_id, key) if leaf_id else None
+    if guess == 0:
+        return None
+    if guess is not None:
+        with suppress(OSError):  # a guess, so nothing is wrong yet
+            entry = state.entry(guess)
+            if _is_at(entry, directory_id, name):
+                return entry
+    found = find_in(ids, key)
+    there = state.entry(found) if found else None
+    is_there = there is not None and _is_at(there, directory_id, name)
+    return there if is_there else None
 
 
 def _is_at(entry: FSEntry, directory_id: int, name: str) -> bool:
