@@ -153,10 +153,9 @@ class Identity:
 def damaged_config(disk: Disk, folder: str, table_size: int, *, incremental: bool) -> Config | None:
     """Return the config in a file whose checksum is wrong, if the table and `.inc` bear it out; None if not."""
     with suppress(OurDBError, OSError, struct.error):
-        _, _, keysize, mode, nr_max, size_max, file_size, _ = _FIXED.unpack_from(
-            disk.read_file(identity_path(folder), _SIZE_MAX)
-        )
-        config = Config(nr_max, size_max, file_size, bool(mode), keysize)
+        # What nothing bears out (where the next file is begun) is as it would be for a new folder.
+        _, _, keysize, mode, nr_max, *_ = _FIXED.unpack_from(disk.read_file(identity_path(folder), _SIZE_MAX))
+        config = Config(record_nr_max=nr_max, incremental_mode=bool(mode), keysize=keysize)
         if config.table_size == table_size and config.incremental_mode == incremental:
             return config
     return None

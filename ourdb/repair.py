@@ -151,7 +151,7 @@ def _plan(
     config, identity = _config(disk, files.folder, given, len(numbers))
     claims = slots_in(disk, files.folder, config)
     commits = commits_in(disk, journal_path(folders[0]), member, identity)
-    plan = _Plan(files.folder, config, Records.scan(files, commits.locations() or set(claims.values())))
+    plan = _Plan(files.folder, config, Records.scan(files, commits.locations() | set(claims.values())))
     operations, next_id = commits.settled(plan.records)
     dead = _lay_over(claims, operations, config)
     _keep_whole(plan, claims, id_of)

@@ -13,7 +13,13 @@ import attrs
 import ourdb
 import vfs_db
 from ourdb.identity import identity_path
-from vfs_db.entries import File, Symlink
+from vfs_db.chunk_tree import ChunkIds
+from vfs_db.codec import encode
+from vfs_db.entries import Directory, File, FSEntry, Symlink
+from vfs_db.id_list import NO_IDS, id_list
+from vfs_db.metadata import FileType, Metadata
+from vfs_db.name_tree import Children, page_ids
+from vfs_db.page import IdPage, NamePage, encode_page
 
 Files = dict[str, bytes]
 Value = tuple[bytes, ...]
@@ -204,6 +210,8 @@ def databases(root: Path) -> list[Image]:
 
 # Filesystems
 
+SMALL_FS: dict[str, Any] = {"record_nr_max": 40, "record_size_max": 100, "incremental_mode": False, "keysize": 4}
+
 
 @attrs.frozen
 class Node:
@@ -226,6 +234,12 @@ class TreeImage:
     trees: list[Tree]
 
 
+def _pages_of(entry: FSEntry) -> list[int]:
+    if type(entry) is Directory and isinstance(entry.children, Children):
+        return list(page_ids(entry.children))
+    return list(entry.chunk_ids.page_ids()) if type(entry) is File and isinstance(entry.chunk_ids, ChunkIds) else []
+
+
 def tree_of(fs: vfs_db.DatabaseVFS) -> Tree:
     """Return all that is in *fs*."""
     assert isinstance(fs.db_data, ourdb.OurDB)
@@ -239,7 +253,10 @@ def tree_of(fs: vfs_db.DatabaseVFS) -> Tree:
     rests_on = {"/": of(metadata[1])}
     for path, entry in fs.find("/"):
         above = rests_on[os.path.dirname(path)]
-        places = rests_on[path] = above + of(metadata[entry.metadata.id])
+        places = above + of(metadata[entry.metadata.id])
+        for page_id in _pages_of(entry):
+            places += of(metadata[page_id])
+        rests_on[path] = places
         if type(entry) is File:
             content = fs.file_read(path)
             for one in entry.chunk_ids:
@@ -255,11 +272,10 @@ def tree_of(fs: vfs_db.DatabaseVFS) -> Tree:
 def filesystem(root: Path, name: str, *, is_killed: bool, large: bool = False, **options: Any) -> TreeImage:
     """Return the image of a small filesystem, closed or *is_killed*."""
     folder = root / name
-    small: dict[str, Any] = {"record_nr_max": 40, "record_size_max": 100, "incremental_mode": False, "keysize": 4}
     (folder / "data").mkdir(parents=True)
     (folder / "metadata").mkdir()
-    data = ourdb.new(path=str(folder / "data"), **small)
-    metadata = ourdb.new(path=str(folder / "metadata"), **small)
+    data = ourdb.new(path=str(folder / "data"), **SMALL_FS)
+    metadata = ourdb.new(path=str(folder / "metadata"), **SMALL_FS)
     fs = vfs_db.new(data, metadata, **options)
     trees: list[Tree] = [tree_of(fs)]
 
@@ -292,12 +308,43 @@ def filesystem(root: Path, name: str, *, is_killed: bool, large: bool = False, *
     return TreeImage(name, files, trees)
 
 
+def paged(root: Path, name: str) -> TreeImage:
+    """Return the image of a filesystem with lists in pages, shorter ones than a filesystem would put into pages."""
+    folder = str(root / name)
+    entries: list[FSEntry | NamePage | IdPage] = [
+        Directory(Metadata(1, "", FileType.directory, 0, 0, 0, 0, 0o755), 0, id_list([2])),
+        Directory(Metadata(2, "many", FileType.directory, 0, 0, 0, 0, 0o755), 1, Children(3, 4, 2, None)),
+        NamePage(3, 2, 1, (b"", b"c"), (4, 5)),
+        NamePage(4, 2, 0, (b"a", b"b"), (6, 7)),
+        NamePage(5, 2, 0, (b"c", b"d"), (8, 9)),
+        File(Metadata(6, "a", FileType.file, 3, 0, 0, 0, 0o644), 2, id_list([1])),
+        File(Metadata(7, "b", FileType.file, 5, 0, 0, 0, 0o644), 2, ChunkIds(10, 1, 7, None)),
+        Directory(Metadata(8, "c", FileType.directory, 0, 0, 0, 0, 0o755), 2, NO_IDS),
+        Symlink(Metadata(9, "d", FileType.symlink, 0, 0, 0, 0, 0o777), 2, "a"),
+        IdPage(10, 7, 0, id_list([2])),
+    ]
+    with ourdb.new(path=f"{folder}/data", **SMALL_FS) as data:
+        data.set(id=1, data=b"aaa")
+        data.set(id=2, data=b"bbbbb")
+    with ourdb.new(path=f"{folder}/metadata", **SMALL_FS) as metadata:
+        for one in entries:
+            if isinstance(one, (NamePage, IdPage)):
+                metadata.set(id=one.id, data=encode_page(one))
+            else:
+                metadata.set(id=one.metadata.id, data=encode(one))
+    with vfs_db.open(folder) as fs:
+        assert list(fs.check()) == []
+        tree = tree_of(fs)
+    return TreeImage(name, read_image(folder), [tree])
+
+
 def filesystems(root: Path) -> list[TreeImage]:
     """Return an image of each kind."""
     return [
         filesystem(root, "version 1", is_killed=False),
         filesystem(root, "version 2", is_killed=False, ns_times=True),
         filesystem(root, "killed", is_killed=True),
+        paged(root, "pages"),
     ]
 
 
