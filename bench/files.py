@@ -99,6 +99,18 @@ def create(folder: Path, percent: int) -> Iterator[Work]:
 
         def run() -> None:
             for path in rounds.paths:
+                fs.file_write(path, DATA)
+
+        yield Work(rounds.count, run, lambda: _make_folders(fs, rounds.begin()))
+
+
+@contextmanager
+def create_then_write(folder: Path, percent: int) -> Iterator[Work]:
+    rounds = _Rounds(percent)
+    with vfs_db.open(folder / "image") as fs:
+
+        def run() -> None:
+            for path in rounds.paths:
                 fs.file_create(path)
                 fs.file_write(path, DATA)
 
@@ -113,7 +125,6 @@ def create_in_one_transaction(folder: Path, percent: int) -> Iterator[Work]:
         def run() -> None:
             with fs.transaction():
                 for path in rounds.paths:
-                    fs.file_create(path)
                     fs.file_write(path, DATA)
 
         yield Work(rounds.count, run, lambda: _make_folders(fs, rounds.begin()))
@@ -441,6 +452,16 @@ GROUPS: Final = (
             Peer("operating system", host_create, 0.6, 1),
             Peer("sqlite3 WAL NORMAL", sqlite_create, 0.7, 1.2),
             Peer("zipfile, stored", zip_create, 1, 2),
+        ),
+        rounds=5,
+    ),
+    Group(
+        "create-then-write",
+        "the same in two calls and two commits",
+        create_then_write,
+        (
+            Peer("operating system", host_create, 0.6, 1),
+            Peer("sqlite3 WAL NORMAL", sqlite_create, 0.7, 1.2),
         ),
         rounds=5,
     ),

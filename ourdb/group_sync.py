@@ -111,7 +111,6 @@ class GroupWriter(Generic[_T, _R]):
         self._mutex = threading.Lock()
         self._queue: list[_Request[_T, _R]] = []
         self._is_led = False
-        self._group_size = 1
 
     def write(self, item: _T, write: Callable[[list[_T]], list[_R] | None]) -> _R | None:
         """Have *item* written, by this thread's or another's *write*, and return its result; None: it was not written.
@@ -131,14 +130,8 @@ class GroupWriter(Generic[_T, _R]):
         return request.result
 
     def _lead(self, write: Callable[[list[_T]], list[_R] | None]) -> None:
-        # Threads that were served together come back together: wait for as many as last time, but not long.
-        for _ in range(_YIELDS_MAX):
-            if len(self._queue) >= self._group_size:
-                break
-            time.sleep(0)
         with self._mutex:
             group, self._queue = self._queue, []
-        self._group_size = len(group)
         try:
             results = write([request.item for request in group])
             if results is not None:

@@ -120,6 +120,21 @@ class RawFile(io.RawIOBase):
 
     # Reading
 
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to *size* bytes from the position on, all for -1; empty at the end. Of one version."""
+        if size is None or size < 0:
+            return self.readall()
+        if size > READ_BUFFER_SIZE:
+            size = min(size, max(0, self._size() - self._position))
+        buffer = bytearray(size)  # the inherited method hands `readinto` no view
+        with memoryview(buffer) as view:
+            count = self.readinto(view)
+        return bytes(buffer) if count == size else bytes(buffer[:count])
+
+    def _size(self) -> int:
+        self._check(self._is_readable, "reading")
+        return self._state.read(self._file).metadata.size
+
     def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - as the standard library's interface has it
         """Fill *buffer* from the position on; 0 at the end. Of one version; reads whole chunks, and keeps the last one."""
         file = self._regular
