@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
-import tempfile
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,14 +22,6 @@ from tests.damage.mutations import Mutation
 
 SECONDS = 5.0
 SHOWN = 10
-
-
-@pytest.fixture
-def root() -> Iterator[Path]:
-    """A folder in memory where there is one: these tests write and sync a lot."""
-    path = tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
-    yield Path(path)
-    shutil.rmtree(path)
 
 
 def _fault(case: DatabaseCase | TreeCase) -> list[str]:
@@ -66,34 +56,34 @@ def some(image: Image | TreeImage, count: int, seed: int) -> Iterator[Mutation]:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_sample_of_damage_to_databases(root: Path, seed: int) -> None:
-    for image in images.databases(root):
-        survive(root, image, some(image, 40, seed))
+def test_a_sample_of_damage_to_databases(tmp_path: Path, seed: int) -> None:
+    for image in images.databases(tmp_path):
+        survive(tmp_path, image, some(image, 40, seed))
 
 
-def test_a_sample_of_damage_to_filesystems(root: Path) -> None:
-    for image in images.filesystems(root):
-        survive(root, image, some(image, 45, 3))
+def test_a_sample_of_damage_to_filesystems(tmp_path: Path) -> None:
+    for image in images.filesystems(tmp_path):
+        survive(tmp_path, image, some(image, 45, 3))
 
 
 @pytest.mark.parametrize("kind", [images.databases, images.filesystems])
-def test_a_sample_of_damaged_bytes_and_lengths(root: Path, kind: images.Kind) -> None:
-    for image in kind(root):
+def test_a_sample_of_damaged_bytes_and_lengths(tmp_path: Path, kind: images.Kind) -> None:
+    for image in kind(tmp_path):
         each = [*mutations.every_byte(image.files), *mutations.every_length(image.files)]
-        survive(root, image, random.Random(image.name).sample(each, 30))
+        survive(tmp_path, image, random.Random(image.name).sample(each, 30))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [images.databases, images.filesystems])
-def test_every_damaged_byte_and_length(root: Path, kind: images.Kind) -> None:
-    for image in kind(root):
-        survive(root, image, mutations.every_byte(image.files))
-        survive(root, image, mutations.every_length(image.files))
+def test_every_damaged_byte_and_length(tmp_path: Path, kind: images.Kind) -> None:
+    for image in kind(tmp_path):
+        survive(tmp_path, image, mutations.every_byte(image.files))
+        survive(tmp_path, image, mutations.every_length(image.files))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "count"), [(images.databases, 94_000), (images.filesystems, 6_000)])
-def test_a_hundred_thousand_random_changes(root: Path, kind: images.Kind, count: int) -> None:
-    made = kind(root)
+def test_a_hundred_thousand_random_changes(tmp_path: Path, kind: images.Kind, count: int) -> None:
+    made = kind(tmp_path)
     for image in made:
-        survive(root, image, some(image, count // len(made), random.SystemRandom().randrange(1 << 32)))
+        survive(tmp_path, image, some(image, count // len(made), random.SystemRandom().randrange(1 << 32)))
