@@ -51,6 +51,8 @@ class Group:
     ours: Contender
     peers: tuple[Peer, ...]
     rounds: int = 7
+    missing: tuple[str, ...] = ()
+    """Peers that are not installed, and so not measured."""
 
 
 @attrs.frozen
@@ -68,6 +70,15 @@ class Row:
     def ratio(self) -> float:
         """How many times faster than the peer ours is."""
         return self.peer_seconds / self.seconds
+
+    @property
+    def verdict(self) -> str:
+        """Return "below" the floor, "ok", or "aim" where that is reached too; nothing where neither was set."""
+        if self.at_least is not None and self.ratio < self.at_least:
+            return "below"
+        if self.aim is not None and self.ratio >= self.aim:
+            return "aim"
+        return "" if self.at_least is None else "ok"
 
 
 def measure(group: Group, folder: Path, percent: int) -> Iterable[Row]:

@@ -6,6 +6,7 @@ process (opening, memory) is measured in child processes: `python -m bench.scale
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
 import random
@@ -21,7 +22,7 @@ from typing import Final
 
 import ourdb
 
-__all__ = ["SIZES", "anonymous", "child", "print_table", "report"]
+__all__ = ["SIZES", "anonymous", "child", "draw", "print_table", "report"]
 
 DATA: Final = bytes(range(100))
 SIZES: Final = (1_000, 10_000, 100_000, 1_000_000)
@@ -30,11 +31,12 @@ OPERATIONS: Final = 2000
 SPARE: Final = 2_000_000  # ids above this are for the timed sets
 
 
-def report(folder: Path, percent: int, plot: Path | None) -> None:
-    """Measure at each size, print the table, and draw *plot* if a path is given."""
-    sizes = [max(size * percent // 100, 100) for size in SIZES]
+def report(folder: Path, percent: int, plots: Path | None) -> None:
+    """Measure at each size, print the table, and draw it into the folder *plots*, if one is given."""
+    sizes = sorted({max(size * percent // 100, 100) for size in SIZES})
     memory = {size: child("bench.scale", "memory", folder / f"{size}", size) for size in sizes}
     columns: dict[str, list[float]] = {
+        "open an empty one, ms": [_empty(folder / f"empty{size}") * 1e3 for size in sizes],
         "open after a clean close, ms": [_median("open", folder / f"{size}", size) * 1e3 for size in sizes],
         **_operations(
             folder, sizes, {"set, µs": _sets, "get, first touch of a page, µs": _gets, "delete, µs": _deletes}
@@ -48,8 +50,7 @@ def report(folder: Path, percent: int, plot: Path | None) -> None:
         "table, allocated / used": [_table_allocation(folder / f"{size}", size) for size in sizes],
     }
     print_table("ourdb, records of 100 bytes", sizes, columns)
-    if plot is not None:
-        _draw(sizes, columns, plot)
+    draw("records in the database", sizes, columns, plots, "ourdb.svg")
 
 
 def print_table(title: str, sizes: Sequence[int], columns: dict[str, list[float]]) -> None:
@@ -61,20 +62,28 @@ def print_table(title: str, sizes: Sequence[int], columns: dict[str, list[float]
         print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in values) + f" | {growth} |")
 
 
-def _draw(sizes: Sequence[int], columns: dict[str, list[float]], plot: Path) -> None:
+def draw(what: str, sizes: Sequence[int], columns: dict[str, list[float]], plots: Path | None, name: str) -> None:
+    """Draw the *columns* that are times per operation into a file of the folder *plots*; without one, do nothing."""
+    if plots is None:
+        return
+    if importlib.util.find_spec("matplotlib") is None:
+        print(f"\nmatplotlib is not installed, so {name} is not drawn. `pip install '.[bench]'` adds it.")
+        return
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4))
-    axes = figure.subplots()
-    for name, values in columns.items():
-        if name.endswith("µs"):
-            axes.plot(sizes, values, marker="o", label=name)
-    axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("records in the database")
-    axes.set_ylabel("µs per operation")
-    axes.legend()
-    figure.savefig(plot)
+    # Text as text, and ids that are the same each time: small files with small differences.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axes = figure.subplots()
+        for column, values in columns.items():
+            if column.endswith("µs"):
+                axes.plot(sizes, values, marker="o", label=column.removesuffix(", µs"))
+        axes.set(xscale="log", xlabel=what, ylabel="µs per operation")
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize="small")
+        plots.mkdir(parents=True, exist_ok=True)
+        figure.savefig(plots / name, metadata={"Date": None})
 
 
 # Single operations, one commit each
@@ -137,6 +146,11 @@ def child(module: str, job: str, path: Path, size: int) -> float:
 
 def _median(job: str, path: Path, size: int) -> float:
     return statistics.median(child("bench.scale", job, path, size) for _ in range(ROUNDS))
+
+
+def _empty(path: Path) -> float:
+    ourdb.new(path=path).close()
+    return _median("open", path, 0)
 
 
 def _after_kill(path: Path, size: int) -> float:

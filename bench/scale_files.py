@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import vfs_db
-from bench.scale import SIZES, anonymous, child, print_table
+from bench.scale import SIZES, anonymous, child, draw, print_table
 
 __all__ = ["report"]
 
@@ -25,12 +25,14 @@ ROUNDS: Final = 5
 _Job = Callable[[vfs_db.DatabaseVFS, list[str]], None]
 
 
-def report(folder: Path, percent: int) -> None:
-    """Measure at each size and print two tables."""
-    entries = [max(size * percent // 100, 100) for size in ENTRIES]
-    print_table("one directory, entries", entries, _directories(folder, entries))
+def report(folder: Path, percent: int, plots: Path | None) -> None:
+    """Measure at each size, print two tables, and draw them into the folder *plots*, if one is given."""
+    entries = sorted({max(size * percent // 100, 100) for size in ENTRIES})
+    directories = _directories(folder, entries)
+    print_table("one directory, entries", entries, directories)
+    draw("entries in one directory", entries, directories, plots, "directory.svg")
     print()
-    sizes = [max(size * percent // 100, 1000) for size in SIZES]
+    sizes = sorted({max(size * percent // 100, 1000) for size in SIZES})
     memory = [child("bench.scale_files", "fill", folder / f"tree{size}", size) / 2**20 for size in sizes]
     opening = [
         statistics.median(child("bench.scale_files", "open", folder / f"tree{size}", size) for _ in range(ROUNDS)) * 1e3
@@ -38,6 +40,7 @@ def report(folder: Path, percent: int) -> None:
     ]
     columns = {"open, ms": opening, **_lookups(folder, sizes), "memory while they are made, MiB": memory}
     print_table("a tree, files", sizes, columns)
+    draw("files in a tree", sizes, columns, plots, "tree.svg")
 
 
 # One directory
