@@ -90,7 +90,7 @@ def rebuild(path: str, given: dict[str, Any], id_of: IdOf | None = None, *, disk
     """Make a new table for the record files in folder *path*, which must not be open elsewhere.
 
     *given* is the config as far as it is known; *id_of* returns the id that a value holds, or None. The old `lookup/` is
-    kept as `lookup.old`, and with it what is cut off behind a record file's last record. Raises DatabaseLocked,
+    kept as `lookup.old`, and with it what in the record files is no record, which becomes zeros. Raises DatabaseLocked,
     UnsupportedFormat (no record files), OurDBError (the config can't be known); then nothing has changed.
     """
     folders = _folders(disk, path)
@@ -285,8 +285,12 @@ def _write_table(disk: Disk, plan: _Plan) -> None:
 
 
 def _mend_files(disk: Disk, plan: _Plan) -> None:
-    """End the histories that lead astray, and cut what is no record behind each file's last one that counts."""
+    """End the histories that lead astray, and make zeros of what is no record: `check` takes that for deleted ones."""
     files = plan.records.files
+    for path, start, size in plan.records.lost:
+        number = int(os.path.basename(path).removesuffix(".db"))
+        _keep_lost(disk, plan, number, start, start + size)
+        files.zero(number << 32 | start, size)
     for location in plan.cuts:
         file_number, position = split(location)
         files.write(file_number, position + _PREVIOUS_AT, _NO_PREVIOUS)
@@ -297,7 +301,6 @@ def _mend_files(disk: Disk, plan: _Plan) -> None:
             continue
         end = _sound_end(plan, number, size)
         if end < size:
-            _keep_tail(disk, plan, number, end, size)
             files.cut(number, end)
     files.find_end()
     files.sync()
@@ -321,8 +324,8 @@ def _end(records: Records, location: int) -> int:
     return (location & 0xFFFFFFFF) + HEADER_SIZE + records.data_size(location)
 
 
-def _keep_tail(disk: Disk, plan: _Plan, number: int, start: int, end: int) -> None:
-    """Copy what is about to be cut off to `lookup.old`."""
+def _keep_lost(disk: Disk, plan: _Plan, number: int, start: int, end: int) -> None:
+    """Copy what is no record to `lookup.old`."""
     old = os.path.join(plan.path, "lookup.old")
     disk.makedirs(old)
     fd = disk.open(os.path.join(old, f"{number}.db.{start}"), create=True)
