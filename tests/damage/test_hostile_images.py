@@ -461,3 +461,21 @@ def test_the_shell_gets_nothing_to_a_place_outside(tmp_path: Path, outside: Path
     done = subprocess.run(command, capture_output=True, timeout=30, check=False)
     assert b"Traceback" not in done.stderr
     assert done.returncode in (0, 1)
+
+
+def test_after_repair_what_is_deleted_leaves_no_torn_tail(tmp_path: Path) -> None:
+    """A damaged record in the middle is behind the last that counts, once those behind it are deleted."""
+    path = small(tmp_path / "db")
+    with ourdb.new(path=path) as db:
+        position = db.lookup(2).position
+    with open(f"{path}/0.db", "r+b") as opened:
+        opened.seek(position + 12)
+        opened.write(b"?")
+    report = ourdb.repair(path)
+    assert (report.lost_ids, [lost[1:] for lost in report.lost]) == ([2], [(position, 13)])
+    assert os.listdir(f"{path}/lookup.old").count(f"0.db.{position}") == 1
+    with ourdb.new(path=path) as db:
+        db.delete_many([3, 4])
+        db.sync()
+        assert list(db.check()) == []
+        assert [db.get(0), db.get(1)] == [b"0", b"1"]
