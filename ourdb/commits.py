@@ -62,10 +62,11 @@ _handles: weakref.WeakSet[Commits] = weakref.WeakSet()
 class _Stage(Appender):
     """What an open transaction has changed in one store, not yet committed."""
 
-    __slots__ = ("count", "next_id", "pending", "store", "zeros")
+    __slots__ = ("_commits", "count", "next_id", "pending", "store", "zeros")
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, commits: Commits, store: Store) -> None:
         super().__init__(store.files, store.config)
+        self._commits = commits
         self.store = store
         self.pending: dict[int, int] = {}
         self.zeros: list[tuple[int, int]] = []
@@ -75,6 +76,12 @@ class _Stage(Appender):
     def locate(self, record_id: int) -> int:
         location = self.pending.get(record_id)
         return self.store.locate(record_id) if location is None else location
+
+    def flush(self) -> None:
+        """Write the buffered records; the journal is there before, for only it tells where they are to be cut off again."""
+        if self.buffer:
+            self._commits.open_journal()
+            super().flush()
 
     def mark(self) -> tuple[int, int, int, int, int]:
         return self.count, self.next_id, len(self.zeros), self.file, self.position
@@ -113,7 +120,7 @@ class Transaction:
         """Return the stage of *store*, made at its first change or read."""
         stage = self._stages.get(store)
         if stage is None:
-            stage = self._stages[store] = _Stage(store)
+            stage = self._stages[store] = _Stage(self._commits, store)
         return stage
 
     def set(self, store: Store, record_id: object, data: object) -> int:

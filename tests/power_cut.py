@@ -22,7 +22,7 @@ _CHANGES = ("write", "sync", "name", "rename", "sync folder")
 
 
 class QuickDisk(Disk):
-    """A disk whose syncs cost nothing, for opening states; another boot than the one that was recorded."""
+    """A disk whose syncs cost nothing, for opening states; another boot than those that were recorded."""
 
     def fsync(self, fd: int) -> None:  # type: ignore[override]
         pass
@@ -34,7 +34,7 @@ class QuickDisk(Disk):
         pass
 
     def boot_id(self) -> bytes:
-        return b"second boot 0000"
+        return b"third boot 00000"
 
 
 @attrs.define
@@ -59,6 +59,20 @@ class Model:
 
     inodes: dict[int, _Inode] = attrs.field(factory=dict)
     folders: dict[str, _Folder] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, root: str) -> Model:
+        """Return the disk as *root* is now, all of it durable."""
+        model = cls()
+        for folder, names, files in os.walk(root):
+            entries = model.folders[os.path.normpath(os.path.relpath(folder, root))] = _Folder()
+            entries.durable |= dict.fromkeys(names)
+            for name in files:
+                path = os.path.join(folder, name)
+                entries.durable[name] = number = os.stat(path).st_ino
+                with open(path, "rb") as file:
+                    model.inodes[number] = _Inode(file.read())
+        return model
 
     def apply(self, event: tuple[Any, ...]) -> None:
         """Take one recorded event into account."""
@@ -146,8 +160,9 @@ def _applied(content: bytes, writes: list[tuple[int, bytes | None]]) -> bytes:
 class RecordingDisk(Disk):
     """The real disk, with every change below *root* noted in `events`; syncs cost nothing."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, boot: bytes = b"first boot 00000") -> None:
         self.root = os.path.realpath(root)
+        self.boot = boot
         self.events: list[tuple[Any, ...]] = []
 
     def note(self, *event: Any) -> None:
@@ -213,16 +228,18 @@ class RecordingDisk(Disk):
         self.events.append(("sync folder", os.path.normpath(os.path.relpath(os.path.realpath(path), self.root))))
 
     def boot_id(self) -> bytes:
-        return b"first boot 00000"
+        return self.boot
 
 
-def states(events: list[tuple[Any, ...]], count: int, seed: int) -> Iterator[tuple[int, dict[str, bytes | None]]]:
-    """Yield *count* states (how many events had happened, files) spread over all prefixes of *events*."""
+def states(
+    events: list[tuple[Any, ...]], count: int, seed: int, start: Model | None = None
+) -> Iterator[tuple[int, dict[str, bytes | None]]]:
+    """Yield *count* states (how many events had happened, files) spread over all prefixes of *events*, which began at *start*."""
     choose = random.Random(seed)
     step_count = max(1, sum(event[0] in _CHANGES for event in events))
     per_step = max(1, count // step_count)
     chance = min(1.0, count / step_count)
-    model = Model()
+    model = start or Model()
     for step, event in enumerate(events, 1):
         if event[0] == "fresh":
             # An inode number that was used before: another file now.
