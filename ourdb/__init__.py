@@ -53,3 +53,7 @@ __all__ = [
     "open_recovered",
     "repair",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

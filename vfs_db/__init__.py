@@ -1,6 +1,25 @@
 """A filesystem in two key-value databases.
 
 `open` takes a folder, `new` two databases (OurDB, or anything with get, set and delete); both give a `DatabaseVFS`.
+
+>>> import tempfile, vfs_db
+>>> fs = vfs_db.open(tempfile.mkdtemp())
+>>> folder = fs.makedirs("documents/reports")
+>>> with fs.open("documents/reports/q1.txt", "w") as file:
+...     _ = file.write("Q1 Report Content")
+>>> fs.read_text("documents/reports/q1.txt")
+'Q1 Report Content'
+>>> with fs.transaction():                       # all or nothing, for other threads and after a crash
+...     _ = fs.rename("documents/reports", "reports")
+...     fs.delete("documents")
+>>> [path for path, entry in fs.find("/") if entry.is_file()]
+['/reports/q1.txt']
+>>> fs.close()
+
+Its methods do what those of `os` and `shutil` do with files on a disk, and raise the same errors with the same errno:
+FileNotFoundError, IsADirectoryError, OSError (ENOTEMPTY, ELOOP, ...). A damaged entry is `DamagedEntry`, an OSError (EIO).
+Any thread may call anything; every call is atomic, and `transaction` makes one of many. Paths are text with `/`,
+from the root, with a leading slash or without.
 """
 
 from vfs_db import codec
@@ -42,3 +61,7 @@ __all__ = [
     "new",
     "open",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -101,3 +101,6 @@ class MemoryDatabase:
 
     def __len__(self) -> int:
         return len(self._records)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}, {len(self)} records>"

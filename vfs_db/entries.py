@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable  # noqa: F401 - in the types that attrs takes from converters
 from typing import Protocol, TypeAlias
 
 import attrs

@@ -212,6 +212,10 @@ class DatabaseVFS(WritableFS):
         """The same as `close`, under the reference's name: what was written stays."""
         self.close()
 
+    def __repr__(self) -> str:
+        what = self.metadata_dir or type(self.db_metadata).__name__
+        return f"<{type(self).__name__} {what!r}{' closed' if self.is_closed else ''}>"
+
     def __enter__(self) -> Self:
         return self
 
