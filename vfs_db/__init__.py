@@ -22,21 +22,27 @@ Any thread may call anything; every call is atomic, and `transaction` makes one 
 from the root, with a leading slash or without.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from vfs_db import codec
-from vfs_db.check import Problem
 from vfs_db.chunks import CHUNK_SIZE
 from vfs_db.codec import CorruptEntry
-from vfs_db.converting import convert
 from vfs_db.database import Database, MemoryDatabase
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import DamagedEntry, InvalidName
-from vfs_db.maintenance import Version
 from vfs_db.metadata import FileType, Metadata
 from vfs_db.opening import new
 from vfs_db.opening import open_path as open  # noqa: A004 - vfs_db.open is the documented name
 from vfs_db.reading import ReadableFS
 from vfs_db.search import DirEntry
 from vfs_db.vfs import DatabaseVFS
+
+if TYPE_CHECKING:
+    from vfs_db.check import Problem
+    from vfs_db.converting import convert
+    from vfs_db.maintenance import Version
 
 __all__ = [
     "CHUNK_SIZE",
@@ -65,3 +71,16 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+_LATER = {"Problem": "vfs_db.check", "Version": "vfs_db.maintenance", "convert": "vfs_db.converting"}
+"""Where the names are that most programs never use: importing them takes as long as opening a filesystem."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found: object = getattr(import_module(_LATER[name]), name)
+    globals()[name] = found
+    return found

@@ -7,7 +7,7 @@ import fnmatch
 import os
 import re
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import attrs
 
@@ -77,8 +77,7 @@ def _followed(fs: Readable, path: str, entry: FSEntry) -> FSEntry | None:
         return None
 
 
-@attrs.frozen
-class _Visit:
+class _Visit(NamedTuple):
     """A directory that walk has still to show; *above*: the ids on the way to it."""
 
     path: str
@@ -101,7 +100,7 @@ def walk(
     stack: list[_Visit | tuple[str, list[str], list[str]]] = [_Visit(top, start)]
     while stack:
         visit = stack.pop()
-        if isinstance(visit, tuple):
+        if not isinstance(visit, _Visit):
             yield visit
             continue
         path, directory = visit.path, visit.directory

@@ -7,11 +7,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from vfs_db import check as checking
-from vfs_db import copying, maintenance
-from vfs_db import repair as mending
 from vfs_db.commit import Commits
 from vfs_db.database import Database, HasSnapshot
 from vfs_db.entries import Directory
@@ -20,8 +17,11 @@ from vfs_db.reading import ReadableFS
 from vfs_db.resolve import locate
 from vfs_db.state import State
 from vfs_db.store import Store
-from vfs_db.version_1 import to_version_1
 from vfs_db.writing import WritableFS
+
+if TYPE_CHECKING:
+    from vfs_db.check import Problem
+    from vfs_db.maintenance import Version
 
 __all__ = ["DatabaseVFS"]
 
@@ -126,8 +126,10 @@ class DatabaseVFS(WritableFS):
         Files and links that are there are replaced; all or nothing. Raises NotADirectoryError, IsADirectoryError,
         FileExistsError (a directory's copy), OSError (EINVAL: into itself).
         """
+        from vfs_db.copying import copy_into
+
         with self.transaction():
-            copying.copy_into(self._state, as_text(src), as_text(dst))
+            copy_into(self._state, as_text(src), as_text(dst))
 
     # The whole
 
@@ -144,27 +146,35 @@ class DatabaseVFS(WritableFS):
 
     def statvfs(self, path: PathLike = "/") -> os.statvfs_result:
         """Return the figures of the disk that the databases are on, as `os.statvfs`; zeros for databases in memory."""
+        from vfs_db import maintenance
+
         self._entry(path, True)
         return maintenance.statvfs(self._state)
 
-    def history(self, path: PathLike, limit: int = 100) -> list[maintenance.Version]:
+    def history(self, path: PathLike, limit: int = 100) -> list[Version]:
         """Return the kept versions of the entry at *path*, newest first. Needs a database with history."""
+        from vfs_db import maintenance
+
         return maintenance.history(self._state, self.get(path), limit)
 
-    def check(self) -> Iterator[checking.Problem]:
+    def check(self) -> Iterator[Problem]:
         """Yield every problem: of the tree, of the counters of ids, and of the databases. A sound one yields nothing.
 
         Reads all entries and chunks; writes wait meanwhile.
         """
-        return checking.check(self._state)
+        from vfs_db.check import check
 
-    def repair(self, orphans: str = "lost+found") -> list[checking.Problem]:
+        return check(self._state)
+
+    def repair(self, orphans: str = "lost+found") -> list[Problem]:
         """Mend what `check` finds in the tree, in one commit, and return it.
 
         *orphans*: entries that no directory lists are put into `/lost+found`, or freed ("free"), with their content.
         """
+        from vfs_db.repair import repair
+
         with self.transaction():
-            problems = mending.repair(self._state, orphans)
+            problems = repair(self._state, orphans)
         self._state.forget()
         return problems
 
@@ -174,8 +184,12 @@ class DatabaseVFS(WritableFS):
         *strict_v1*: make all entries version 1 first, where they fit: times are cut to whole seconds; a list that is too
         long for one record, and an entry with fields of a newer format, stay as they are.
         """
+        from vfs_db import maintenance
+
         with self._state.lock:
             if strict_v1:
+                from vfs_db.version_1 import to_version_1
+
                 with self.transaction():
                     to_version_1(self._state)
             maintenance.compact(self._state, keep_history)
@@ -183,11 +197,15 @@ class DatabaseVFS(WritableFS):
 
     def backup(self, dest: PathLike) -> None:
         """Write a copy of one committed state to the new folder *dest*, which `vfs_db.open` opens. Writes wait meanwhile."""
+        from vfs_db import maintenance
+
         with self._state.lock:
             maintenance.backup(self._state, os.fspath(dest))
 
     def stats(self) -> dict[str, object]:
         """Return figures about the databases, under "data" and "metadata", as far as they tell."""
+        from vfs_db import maintenance
+
         return maintenance.stats(self._state)
 
     def sync(self) -> None:

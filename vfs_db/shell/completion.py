@@ -100,7 +100,7 @@ def candidates(session: Session, before: list[str], word: str) -> list[tuple[str
 def _paths(session: Session, word: str) -> list[tuple[str, bool]]:
     folder, slash, start = word.rpartition("/")
     base = folder + slash
-    directory = session.fs.get_followed(session.path(base))
+    directory = session.fs.get_followed(session.path(base or "."))
     if not isinstance(directory, Directory):
         return []
     found = []

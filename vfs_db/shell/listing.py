@@ -5,9 +5,7 @@ from __future__ import annotations
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
-
-import attrs
+from typing import Final, NamedTuple
 
 from vfs_db.entries import Directory, FSEntry, Symlink
 
@@ -62,8 +60,7 @@ def shown_time(seconds: int, form: str = "%Y-%m-%d %H:%M:%S") -> str:
         return str(int(seconds))
 
 
-@attrs.frozen
-class Row:
+class Row(NamedTuple):
     """What a line of `ls -l` tells; *size* in bytes, *modified_at* in seconds since 1970."""
 
     letters: str

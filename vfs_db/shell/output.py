@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import io
-import json
 from collections.abc import Callable, Iterator
 from typing import IO, Final, Protocol
 
@@ -73,9 +72,13 @@ class JsonText:
         self.write(b"")
         self._put(self._decode(b"", final=True))
         self._write(b'"')
+        import json
+
         for key, value in more.items():
             self._write(f", {json.dumps(key)}: {json.dumps(value)}".encode())
         self._write(b"}\n")
 
     def _put(self, text: str) -> None:
+        import json
+
         self._write(json.dumps(text)[1:-1].encode())

@@ -34,17 +34,33 @@ def _parser() -> argparse.ArgumentParser:
 def run(argv: list[str] | None) -> int:
     """Run the program; returns the exit status."""
     arguments = _parser().parse_args(argv)
+    _open_missing_streams()
     try:
         status = _run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has gone: nothing more to say, and nothing to say it to when the interpreter flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # the reader has gone: nothing more to say
+        return 1
+    except OSError as error:
+        _drop_output()
+        _say(f"write error: {error.strerror}")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\n")
         return 130
     return status
+
+
+def _open_missing_streams() -> None:
+    """Give the process the standard streams that it was started without, so that no file of ours becomes one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the whole run
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere when the interpreter flushes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(message: str) -> None:

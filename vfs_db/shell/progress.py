@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -69,10 +68,14 @@ class Progress:
     def clear(self) -> None:
         """Take the bar away, for a question."""
         if self._is_shown:
+            import shutil
+
             sys.stderr.write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
             sys.stderr.flush()
 
     def _draw(self, now: float) -> None:
+        import shutil
+
         width = max(1, shutil.get_terminal_size().columns - 1)
         sys.stderr.write("\r" + self.line(now, width).ljust(width))
         sys.stderr.flush()

@@ -13,9 +13,7 @@ from __future__ import annotations
 import argparse
 import enum
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn
-
-import attrs
+from typing import Any, Final, NamedTuple, NoReturn
 
 from vfs_db.shell.session import Session, UsageError
 
@@ -34,14 +32,25 @@ class HelpWanted(Exception):
 
 class _Help(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:  # noqa: ANN401 - argparse's
-        raise HelpWanted(parser.format_help().rstrip())
+        raise HelpWanted(parser.prog)
+
+
+class _Formatter(argparse.HelpFormatter):
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        """Show operands like `SOURCE... TARGET` as they are."""
+        metavar = action.metavar
+        return (
+            metavar if isinstance(metavar, str) and "..." in metavar else super()._format_args(action, default_metavar)
+        )
 
 
 class Parser(argparse.ArgumentParser):
     """argparse, but an error is an exception, `-h` is free, and options may stand between operands."""
 
     def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description, add_help=False, allow_abbrev=False)
+        super().__init__(
+            prog=prog, description=description, add_help=False, allow_abbrev=False, formatter_class=_Formatter
+        )
         self.add_argument("--help", action=_Help, nargs=0, help=argparse.SUPPRESS)
 
     def flag(self, option: str, dest: str, help: str) -> None:
@@ -52,7 +61,12 @@ class Parser(argparse.ArgumentParser):
         """Return the options and operands in *words*. Raises UsageError, HelpWanted."""
         end = words.index("--") if "--" in words else len(words)
         operands = [_MARK + word if word.startswith("-") else word for word in words[end + 1 :]]
-        options = self.parse_intermixed_args([*words[:end], *operands])
+        try:
+            self.usage = ""  # else argparse formats it first, whether or not it is needed
+            options = self.parse_intermixed_args([*words[:end], *operands])
+        except UsageError as error:
+            self.usage = None
+            raise UsageError(f"{error}\n{self.format_usage().strip()}") from None
         for name, value in vars(options).items():
             if isinstance(value, str):
                 setattr(options, name, value.removeprefix(_MARK))
@@ -62,7 +76,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of leaving the process."""
-        raise UsageError(f"{self.prog}: {message}\n{self.format_usage().strip()}")
+        raise UsageError(f"{self.prog}: {message}")
 
 
 class Patterns(enum.Enum):
@@ -93,8 +107,7 @@ def _as_they_are(words: list[str]) -> list[str]:
 _Function = Callable[[Session, Namespace], int | None]
 
 
-@attrs.frozen
-class Registered:
+class Registered(NamedTuple):
     """A command: what it does, in a line, its function, what makes its parser, and what its patterns match.
 
     *rewrite* turns spellings that argparse has no word for (`head -5`) into ones that it has.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 from contextlib import closing
@@ -11,7 +10,7 @@ from vfs_db.shell import commands  # noqa: F401 - importing them registers them
 from vfs_db.shell.output import Spool
 from vfs_db.shell.registry import COMMANDS, HelpWanted, Patterns, Registered
 from vfs_db.shell.session import Leave, Session, UsageError, describe
-from vfs_db.shell.syntax import Command, Word, parse
+from vfs_db.shell.syntax import Command, Incomplete, Word, parse
 
 __all__ = ["run"]
 
@@ -26,6 +25,8 @@ def run(session: Session, text: str) -> int:
     status = 0
     try:
         parsed = parse(text)
+    except Incomplete:
+        raise
     except UsageError as error:
         session.start_command()
         session.report(f"vfs-shell: {error}", 2)
@@ -114,8 +115,8 @@ def _function(session: Session, name: str, words: list[Word]) -> int | None:
     operands = _expanded(session, registered, words[1:])
     try:
         options = registered.parser().parse(registered.rewrite(operands))
-    except HelpWanted as help_:
-        session.print(str(help_))
+    except HelpWanted:
+        session.print(registered.parser().format_help().rstrip())
         return 0
     return registered.function(session, options)
 
@@ -142,6 +143,8 @@ def _expanded(session: Session, registered: Registered, words: list[Word]) -> li
 
 
 def _unknown(name: str) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, COMMANDS, 1)
     hint = f"; did you mean {near[0]}?" if near else "; `help` lists them"
     return f"{name}: unknown command{hint}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -47,7 +47,9 @@ class Session:
     # What commands use
 
     def path(self, text: str) -> str:
-        """Return *text* as an absolute path."""
+        """Return *text* as an absolute path. Raises FileNotFoundError for an empty one, which names nothing."""
+        if not text:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), text)
         return text if text.startswith("/") else f"{self.folder.rstrip('/')}/{text}"
 
     def write(self, data: bytes) -> None:
@@ -60,11 +62,15 @@ class Session:
 
     def value(self, value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
         """Write the command's JSON value."""
+        import json
+
         self._has_value = True
         sys.stdout.buffer.write(json.dumps(value, default=str).encode() + b"\n")
 
     def values(self, values: Iterable[Any]) -> None:
         """Write a list as the command's JSON value, one by one: it may be long. An error ends the list where it is."""
+        import json
+
         self._has_value = True
         out = sys.stdout.buffer
         out.write(b"[")

@@ -7,9 +7,7 @@ start of a word begins a comment; `>` and `>>` name the file that takes the outp
 
 from __future__ import annotations
 
-from typing import Final
-
-import attrs
+from typing import Final, NamedTuple
 
 from vfs_db.shell.session import UsageError
 
@@ -28,27 +26,26 @@ class Incomplete(UsageError):
     """A quote is not closed: more lines may follow."""
 
 
-@attrs.frozen
-class Word:
+class Word(NamedTuple):
     """A word: its *text*, and the *pattern* to expand if it has `*`, `?` or `[` outside quotes (else None)."""
 
     text: str
     pattern: str | None = None
 
 
-@attrs.define
 class Command:
-    """One command: its words, and where its output goes (None: to the screen)."""
+    """One command: its *words*, where its *output* goes (None: to the screen), and whether that is at the file's end."""
 
-    words: list[Word] = attrs.field(factory=list)
-    output: Word | None = None
-    appends: bool = False
+    def __init__(self) -> None:
+        self.words: list[Word] = []
+        self.output: Word | None = None
+        self.appends = False
 
 
-@attrs.define
 class _Reader:
-    text: str
-    at: int = 0
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
 
     def word(self) -> Word:
         """Read one word. Raises Incomplete where a quote is not closed."""

@@ -116,7 +116,7 @@ def append(session: Session, options: Namespace) -> None:
 
 
 def _echo_arguments(parser: Parser) -> None:
-    parser.add_argument("words", metavar="[-n] TEXT", nargs="*")
+    parser.add_argument("words", metavar="[-n] [TEXT...]", nargs="*")
 
 
 @command(

@@ -6,9 +6,7 @@ import io
 import re
 from collections import deque
 from collections.abc import Iterator
-from typing import IO, Any, Final
-
-import attrs
+from typing import IO, Any, Final, NamedTuple
 
 from vfs_db.shell.registry import Namespace, Parser, command
 from vfs_db.shell.session import Session, UsageError
@@ -170,22 +168,24 @@ def _start_of_last(file: IO[Any], count: int) -> int:
 # wc
 
 
-@attrs.define
-class _Counts:
+class _Counts(NamedTuple):
     lines: int = 0
     words: int = 0
     chars: int = 0
     bytes: int = 0
 
-    def add(self, file: IO[Any]) -> None:
-        """Count what is in *file*; a word may go over the end of a piece."""
-        is_inside = False
-        for piece in _pieces(file):
-            self.bytes += len(piece)
-            self.lines += piece.count(b"\n")
-            self.chars += len(piece) - sum(map(piece.count, _CONTINUATIONS)) if not piece.isascii() else len(piece)
-            self.words += len(piece.split()) - (is_inside and not piece[:1].isspace())
-            is_inside = not piece[-1:].isspace()
+
+def _counted(file: IO[Any]) -> _Counts:
+    """Count what is in *file*; a word may go over the end of a piece."""
+    lines = words = chars = size = 0
+    is_inside = False
+    for piece in _pieces(file):
+        size += len(piece)
+        lines += piece.count(b"\n")
+        chars += len(piece) if piece.isascii() else len(piece) - sum(map(piece.count, _CONTINUATIONS))
+        words += len(piece.split()) - (is_inside and not piece[:1].isspace())
+        is_inside = not piece[-1:].isspace()
+    return _Counts(lines, words, chars, size)
 
 
 _CONTINUATIONS: Final = [bytes([byte]) for byte in range(0x80, 0xC0)]
@@ -204,14 +204,12 @@ def wc(session: Session, options: Namespace) -> None:
     wanted = wanted or ["lines", "words", "bytes"]
     rows: list[tuple[str, _Counts]] = []
     for _, path, file in _each(session, "wc", options.paths):
-        counts = _Counts()
-        counts.add(file)
-        rows.append((path, counts))
+        rows.append((path, _counted(file)))
     if session.as_json:
-        session.value([{"path": path, **attrs.asdict(counts)} for path, counts in rows])
+        session.value([{"path": path, **counts._asdict()} for path, counts in rows])
         return
     if len(options.paths) > 1:
-        total = _Counts(*(sum(column) for column in zip(*(attrs.astuple(one) for _, one in rows), strict=True)))
+        total = _Counts(*(sum(column) for column in zip(*(one for _, one in rows), strict=True)))
         rows.append(("total", total))
     is_single = len(wanted) == 1 and len(options.paths) == 1
     width = 1 if is_single else max((len(str(counts.bytes)) for _, counts in rows), default=1)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vfs_db.entries import Directory
 from vfs_db.shell.listing import LongLines, Row, columns
-from vfs_db.shell.progress import Progress
 from vfs_db.shell.registry import Namespace, Parser, Patterns, all_operands, command
 from vfs_db.shell.session import Session, UsageError
+
+if TYPE_CHECKING:
+    from vfs_db.shell.progress import Progress
 
 __all__: list[str] = []
 
@@ -53,7 +54,7 @@ def _replacing(
 
 def _put_arguments(parser: Parser) -> None:
     _transfer_arguments(parser)
-    parser.add_argument("operands", metavar="LOCAL... DEST", nargs="+", help="LOCAL may be -, standard input; DEST alone is left "
+    parser.add_argument("operands", metavar="LOCAL... [DEST]", nargs="+", help="LOCAL may be -, standard input; DEST alone is left "
                         "out for the current folder")  # fmt: skip
 
 
@@ -62,6 +63,8 @@ def _put_arguments(parser: Parser) -> None:
 )  # fmt: skip
 def put(session: Session, options: Namespace) -> None:
     *sources, target = options.operands if len(options.operands) > 1 else [*options.operands, "."]
+    from vfs_db.shell.progress import Progress
+
     into = session.fs.is_dir(session.path(target))
     if not into and (len(sources) > 1 or target.endswith("/")):
         raise UsageError(f"put: target '{target}' is not a directory")
@@ -119,7 +122,7 @@ def _put_input(session: Session, target: str, replaces: bool | Callable[[str], b
 
 def _get_arguments(parser: Parser) -> None:
     _transfer_arguments(parser)
-    parser.add_argument("operands", metavar="PATH... LOCAL", nargs="+", help="LOCAL may be -, standard output; it is left out for "
+    parser.add_argument("operands", metavar="PATH... [LOCAL]", nargs="+", help="LOCAL may be -, standard output; it is left out for "
                         "the host's current folder")  # fmt: skip
 
 
@@ -132,6 +135,8 @@ def get(session: Session, options: Namespace) -> None:
                 while piece := file.read(_PIECE):
                     session.write(piece)
         return
+    from vfs_db.shell.progress import Progress
+
     into = os.path.isdir(target)
     if not into and len(sources) > 1:
         raise UsageError(f"get: target '{target}' is not a directory")
@@ -272,7 +277,7 @@ def _host_json(path: str) -> dict[str, object]:
 
 
 def _command_argument(parser: Parser) -> None:
-    parser.add_argument("command", metavar="COMMAND", nargs="*")
+    parser.add_argument("command", metavar="COMMAND...", nargs="*")
 
 
 @command("!", "run a command of the host", _command_argument, patterns=Patterns.nothing, rewrite=all_operands)
@@ -280,6 +285,8 @@ def bang(session: Session, options: Namespace) -> int:
     text = " ".join(options.command)
     if not text.strip():
         raise UsageError("!: a command is missing")
+    import subprocess
+
     session.output.flush()
     if session.output is sys.stdout.buffer:
         return 1 if subprocess.run(text, shell=True, check=False).returncode else 0  # noqa: S602 - it is what is asked for

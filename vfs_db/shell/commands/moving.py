@@ -175,7 +175,7 @@ def _ln_arguments(parser: Parser) -> None:
     parser.flag("-s", "symbolic", "needed: there are no other links here")
     parser.flag("-f", "force", "replace a file or link")
     parser.flag("-n", "no_follow", "a link to a folder is replaced, not entered")
-    parser.add_argument("operands", metavar="TARGET... LINK", nargs="+")
+    parser.add_argument("operands", metavar="TARGET... [LINK]", nargs="+")
 
 
 @command("ln", "make symbolic links", _ln_arguments)

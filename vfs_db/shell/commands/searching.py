@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
-
-import attrs
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfs_db.entries import Directory, FSEntry
 from vfs_db.metadata import FileType
@@ -120,11 +118,10 @@ def _grep_arguments(parser: Parser) -> None:
     parser.flag("-h", "no_names", "without names of files")
     parser.flag("-H", "names", "with names of files")
     parser.add_argument("-e", dest="patterns", metavar="PATTERN", action="append", help="one of several")
-    parser.add_argument("operands", metavar="PATTERN FILE", nargs="*")
+    parser.add_argument("operands", metavar="PATTERN [FILE...]", nargs="*")
 
 
-@attrs.frozen
-class _Search:
+class _Search(NamedTuple):
     """What grep looks for, and how it shows it."""
 
     pattern: re.Pattern[str]
@@ -165,15 +162,15 @@ def grep(session: Session, options: Namespace) -> int:
 
 def _grepped_files(session: Session, operands: list[str], options: Namespace) -> Iterator[tuple[str, str]]:
     """Yield (path to show, absolute path) of the files to be searched."""
-    for operand in operands or [""]:
-        full = session.path(operand)
+    for operand in operands or ["."]:
         try:
+            full = session.path(operand)
             entry = session.fs.get_followed(full)
             if not isinstance(entry, Directory):
                 yield operand, full
             elif options.recursive:
                 for path, _ in session.fs.find(full, type=FileType.file):
-                    yield _as_given(operand, full, path).removeprefix("" if operand else "/"), path
+                    yield _as_given(operand, full, path).removeprefix("" if operands else "./"), path
             elif not options.silent:
                 session.report(f"grep: {session.shown(operand)}: Is a directory", 2)
         except BrokenPipeError:
