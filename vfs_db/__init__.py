@@ -72,6 +72,7 @@ __all__ = [
 def __dir__() -> list[str]:
     return sorted(__all__)
 
+
 _LATER = {"Problem": "vfs_db.check", "Version": "vfs_db.maintenance", "convert": "vfs_db.converting"}
 """Where the names are that most programs never use: importing them takes as long as opening a filesystem."""
 

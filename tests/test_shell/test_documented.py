@@ -53,6 +53,8 @@ def test_each_command_prints_one_json_value(tmp_path: Path) -> None:
 
 def test_deep_trees_are_shown(tmp_path: Path) -> None:
     deep = "/".join("d" * 1000)
-    result = run(tmp_path / "t", f"mkdir -p {deep}; echo x > {deep}/f; ls -R; tree; du; find; grep -r x; cp -r d e; rm -rf d; ls")
+    result = run(
+        tmp_path / "t", f"mkdir -p {deep}; echo x > {deep}/f; ls -R; tree; du; find; grep -r x; cp -r d e; rm -rf d; ls"
+    )
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout.endswith(b"\ne\n")
