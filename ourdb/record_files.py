@@ -124,6 +124,11 @@ class RecordFiles:
             self._disk.sync_folder(self.folder)
             self._unsynced_names = False
 
+    def doubt(self, file_number: int) -> None:
+        """Let the next `sync` cover a file, and all names: a process that was killed wrote there, and may not have synced."""
+        self._unsynced.add(file_number)
+        self._unsynced_names = True
+
     def cut_tail(self) -> None:
         """Remove what lies past the end: bytes of the last file, and later files."""
         for number in self.numbers():

@@ -263,6 +263,8 @@ def _apply(commit: Commit, stores: list[Store | None], *, restore: bool, is_mark
         if operation.kind == POINT:
             store.overlay[operation.record_id] = operation.location
             continue
+        if restore:
+            store.files.doubt(operation.location >> 32)
         if data is not None and not is_marked:
             if restore:
                 store.restore_record(operation.location, data, operation.previous)

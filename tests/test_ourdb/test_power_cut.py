@@ -177,3 +177,15 @@ def test_a_power_cut_leaves_a_prefix_of_the_commits(
     if workload is rollover and config == "narrow":
         config = "wide"
     assert run(workload, level, config, tmp_path, count=120, seed=1) > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("level", ["normal", "full"])
+@pytest.mark.parametrize("workload", WORKLOADS, ids=lambda workload: workload.__name__)
+def test_thousands_of_power_cuts_leave_a_prefix_of_the_commits(
+    workload: Callable[[Recorded], None], level: str, config: str, tmp_path: Path
+) -> None:
+    if workload is rollover and config == "narrow":
+        config = "wide"
+    assert run(workload, level, config, tmp_path, count=2500, seed=3) > 2000

@@ -80,7 +80,7 @@ def test_a_killed_writer_loses_no_acknowledged_commit(tmp_path: Path, level: str
 @pytest.mark.slow
 @pytest.mark.parametrize("level", ["normal", "full", "off"])
 def test_a_writer_killed_hundreds_of_times_loses_no_acknowledged_commit(tmp_path: Path, level: str) -> None:
-    _kill_and_examine(tmp_path, level, rounds=100)
+    _kill_and_examine(tmp_path, level, rounds=270)
 
 
 def test_a_second_writer_is_refused_and_told_by_whom(tmp_path: Path) -> None:
