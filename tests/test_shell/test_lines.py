@@ -260,3 +260,16 @@ def test_every_command_has_help(tree: Path) -> None:
     for name, summary in listed.items():
         assert f"usage: {name}".encode() in result.stdout
         assert summary
+
+
+def test_a_large_folder_is_listed_as_it_is_read(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(2500):
+        (source / f"file{number:04}").touch()
+    result = run(tmp_path / "t", f"put -r '{source}' /; ls -l source; ls source")
+    lines = result.stdout.decode().splitlines()
+    assert lines[0] == "total ?"
+    assert (
+        [line.split()[-1] for line in lines[1:2501]] == lines[2501:] == [f"file{number:04}" for number in range(2500)]
+    )

@@ -105,6 +105,19 @@ def test_tab_completes_commands_and_paths(start: Callable[..., Terminal]) -> Non
     assert terminal.end() == 0
 
 
+def test_tab_completes_inside_quotes(start: Callable[..., Terminal]) -> None:
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type("write 'one two' text\n")
+    terminal.expect("vfs:/> ")
+    for begun in ("cat 'one t", 'cat "one t', "cat one\\ t"):
+        terminal.type(f"{begun}\t\n")
+        terminal.expect("text")
+        terminal.expect("vfs:/> ")
+    terminal.type("exit\n")
+    assert terminal.end() == 0
+
+
 def test_history_is_there_in_the_next_run(start: Callable[..., Terminal]) -> None:
     terminal = start()
     terminal.expect("vfs:/> ")
