@@ -14,10 +14,10 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench import files, records
+from bench import files, records, shell
 from bench.measure import Group, Row, measure
 
-GROUPS: tuple[Group, ...] = (*records.GROUPS, *files.GROUPS)
+GROUPS: tuple[Group, ...] = (*records.GROUPS, *files.GROUPS, *shell.GROUPS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
