@@ -86,6 +86,8 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            self._total = self._bytes  # files that were left as they are, were never read
         if self._is_shown and (self._count or self._bytes):
             self._draw(time.monotonic())
             sys.stderr.write("\n")
