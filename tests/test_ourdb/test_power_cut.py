@@ -189,3 +189,26 @@ def test_thousands_of_power_cuts_leave_a_prefix_of_the_commits(
     if workload is rollover and config == "narrow":
         config = "wide"
     assert run(workload, level, config, tmp_path, count=2500, seed=3) > 2000
+
+
+@pytest.mark.parametrize("change", ["read", "delete", "large"])
+def test_a_transaction_that_was_killed_before_its_first_commit_leaves_no_torn_tail(tmp_path: Path, change: str) -> None:
+    """Its records may be in the file already; only a journal, which has to be there before, tells where to cut."""
+    with OurDB(str(tmp_path / "db"), {"incremental_mode": False}) as db:
+        db.set(id=1, data=b"there")
+    before = (tmp_path / "db" / "0.db").read_bytes()
+    db = OurDB(str(tmp_path / "db"), {})
+    with db.transaction():
+        db.set(id=2, data=b"x" * 300)
+        if change == "read":
+            assert db.get(2) == b"x" * 300
+        elif change == "delete":
+            db.delete(1)
+        else:
+            db.set_many((number, b"y" * 60_000) for number in range(3, 30))
+        assert (tmp_path / "db" / "0.db").stat().st_size > len(before)
+        shutil.copytree(tmp_path / "db", tmp_path / "killed")
+    db.close()
+    with OurDB(str(tmp_path / "killed"), {}) as again:
+        assert (tmp_path / "killed" / "0.db").read_bytes() == before
+        assert list(again.check()) == []
