@@ -1,7 +1,8 @@
 """Every code block of README and docs runs as it is written, one after the other, in an empty folder per page.
 
 Python blocks are doctests (lines that begin with >>>) or programs; shell blocks are lines that end with status 0. Programs
-of the packages are found as after an installation. Blocks marked `text` or `arrows` are no code.
+of the packages are found as after an installation. Blocks marked `text` or `arrows` are no code; `shell` is a
+session, which a test of the shell runs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NO_CODE = {"text", "arrows"}
+_NO_CODE = {"text", "arrows", "shell"}
 _INSTALLS = ("python3 -m venv", "pip install")
 """Lines that CI runs: they need a package index."""
 
