@@ -87,7 +87,7 @@ class DatabaseCase:
             self._compare(when, db)
             if not read_only:
                 self._write(db)
-                if is_same(self.image.files, self.damaged, [self.image.slots[1].slot]):
+                if is_same(self.image.files, self.damaged, [self.image.slots[1].slot, self.image.slots[1].versions[0]]):
                     self._compare("written to", db)  # else another record may have been deleted: the slot leads there
                 self.written.clear()
 
