@@ -296,7 +296,12 @@ def test_exporting_refuses_to_replace_when_told_so(fs: DatabaseVFS, tmp_path: Pa
         fs.export_tree("/", out, may_replace=False)
     assert caught.value.filename == str(out / "f")
     asked: list[str] = []
-    fs.export_tree("/", out, may_replace=lambda path: bool(asked.append(path)))
+
+    def refuse(path: str) -> bool:
+        asked.append(path)
+        return False
+
+    fs.export_tree("/", out, may_replace=refuse)
     assert (asked, (out / "f").read_bytes()) == ([str(out / "f")], b"mine")
     fs.export_tree("/", out, may_replace=True)
     assert (out / "f").read_bytes() == b"theirs"
