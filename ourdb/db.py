@@ -448,7 +448,7 @@ class OurDB:
     def _set_group(self, items: list[tuple[int | None, bytes]]) -> list[int] | None:
         """Commit what several threads set, durably, or return None, nothing changed: each is to do it the general way."""
         try:
-            return self._commit_batch([Part(self._store, items)])
+            return self._commit_batch(lambda: [Part(self._store, items)])
         except (OSError, OurDBError):
             return None  # whose fault it is, if anyone's, the general way tells
 
@@ -528,7 +528,7 @@ class OurDB:
     def set_many(self, items: Iterable[tuple[int | None, bytes]]) -> list[int]:
         """Store several (id, data) in one commit and return the ids; all or nothing. Errors as `set`."""
         if isinstance(items, (list, tuple)) and len(items) <= _BATCH_MAX:
-            ids = self._commit_batch([Part(self._store, items)])
+            ids = self._commit_batch(lambda: [Part(self._store, items)])
             if ids is not None:
                 return ids
         with self._while_open(), self._commits.begin() as transaction:
@@ -552,26 +552,32 @@ class OurDB:
 
         The same as a transaction that does so, in half of the time for a few records. Errors as `set` and `delete`.
         """
-        parts = [Part(self._store, sets, deletes)]
-        if joined_sets or joined_deletes:
-            others = [store for store in self._commits.stores if store is not self._store]
-            if not others:
-                raise OurDBError(f"{self.path} is not joined with another database")
-            parts.append(Part(others[0], joined_sets, joined_deletes))
+
+        def parts() -> list[Part]:
+            made = [Part(self._store, sets, deletes)]
+            if joined_sets or joined_deletes:
+                others = [store for store in self._commits.stores if store is not self._store]
+                if not others:
+                    raise OurDBError(f"{self.path} is not joined with another database")
+                made.append(Part(others[0], joined_sets, joined_deletes))
+            return made
+
         if self._commit_batch(parts) is not None:
             return
         with self._while_open(), self._commits.begin() as transaction:
-            for store, some_sets, some_deletes in parts:
+            for store, some_sets, some_deletes in parts():
                 transaction.set_many(store, some_sets)
                 for record_id in some_deletes:
                     transaction.delete(store, record_id)
 
-    def _commit_batch(self, parts: list[Part]) -> list[int] | None:
+    def _commit_batch(self, parts: Callable[[], list[Part]]) -> list[int] | None:
         """Commit *parts* and return the ids set; None, and nothing is changed, where a transaction has to do it."""
         commits = self._commits
         commits.acquire()
         try:
-            ids = commit_batch(commits, parts)
+            ids = commit_batch(
+                commits, parts()
+            )  # made now: until the lock was held, a compaction could change the store
             ticket = commits.appended
         finally:
             commits.lock.release()

@@ -193,3 +193,26 @@ def test_parts_beside_deletes_and_checkpoints(tmp_path: Path) -> None:
         for thread in threads:
             thread.join(30)
     assert set(found) == {b"x"}
+
+
+@pytest.mark.parametrize("synchronous", ["normal", "full"])
+def test_batches_beside_compactions_lose_nothing(tmp_path: Path, synchronous: Any) -> None:
+    """A compaction puts another store in place while writers wait for the lock."""
+    with ourdb.new(tmp_path / "db", incremental_mode=False, record_nr_max=100, synchronous=synchronous) as db:
+
+        def write(thread: int) -> None:
+            for number in range(60):
+                db.set_many([(thread, b"%d" % number)])
+                db.write_batch([(thread + 10, b"%d" % number)])
+                db.set(id=thread + 20, data=b"%d" % number)
+
+        threads = [threading.Thread(target=write, args=(thread,)) for thread in range(3)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            db.compact()
+        assert {db.get(record_id) for record_id in db} == {b"59"}
+        assert len(db) == 9
+    with ourdb.new(tmp_path / "db") as db:
+        assert {db.get(record_id) for record_id in db} == {b"59"}
+        assert list(db.check()) == []
