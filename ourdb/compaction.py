@@ -15,6 +15,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 from zlib import crc32
 
@@ -51,10 +52,11 @@ def is_switching(disk: Disk, folder: str) -> bool:
 
 
 def write_survivors(disk: Disk, store: Store, *, keep_history: bool) -> None:
-    """Write what a compacted *store* holds, and make it ready. On an error nothing has changed.
+    """Write what a compacted *store* holds, and make it ready: its files count as replaced from here on.
 
-    *store* must be as after a checkpoint, and not be written meanwhile. Raises CorruptRecord (a record that can't be
-    read is not dropped silently), OSError (full disk).
+    On an error nothing has changed, or, if its files count as replaced then, `finish_compaction` decides. *store* must be
+    as after a checkpoint, and not be written meanwhile. Raises CorruptRecord (a record that can't be read is not dropped
+    silently), OSError (full disk).
     """
     _remove_new(disk, store.folder)
     config = store.config
@@ -70,12 +72,27 @@ def write_survivors(disk: Disk, store: Store, *, keep_history: bool) -> None:
         disk.sync_folder(store.folder)
         disk.sync_folder(os.path.dirname(lookup_path(store.folder)))
         store.identity.forget_end()
-        disk.replace_file(_marker(store.folder), _encode_count(appender.file + 1), sync=True)
     except BaseException:
         _remove_new(disk, store.folder)
         raise
     finally:
         files.close()
+    # Threads that are reading keep the old files that are open, and read again where they need another.
+    store.files.is_replaced = True
+    try:
+        disk.replace_file(_marker(store.folder), _encode_count(appender.file + 1), sync=True)
+    except BaseException:
+        _take_back(disk, store)
+        raise
+
+
+def _take_back(disk: Disk, store: Store) -> None:
+    """Forget new files for which the marker may be there already: without them it would remove old ones."""
+    with suppress(FileNotFoundError):
+        disk.unlink(_marker(store.folder))
+    disk.sync_folder(store.folder)
+    _remove_new(disk, store.folder)
+    store.files.is_replaced = False
 
 
 def _moved(store: Store, appender: Appender, *, keep_history: bool) -> Iterator[tuple[int, int]]:

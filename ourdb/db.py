@@ -11,7 +11,9 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from threading import get_ident
+from time import sleep
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 from zlib import crc32
@@ -55,6 +57,7 @@ _BATCH_MAX: Final = 4096
 # The hot path of `set` packs a commit of one operation in one go: the prefix behind its CRC, and the operation.
 _ONE: Final = struct.Struct("<IIIQQQ" + OPERATION.format.removeprefix("<"))
 _ONE_SIZE: Final = PREFIX.size + OPERATION.size
+_SWITCH_SECONDS: Final = 0.001
 _NO_PREVIOUS: Final = bytes(6)
 assert _ONE.size == _ONE_SIZE - 4
 _pack_one: Final = _ONE.pack
@@ -304,21 +307,33 @@ class OurDB:
     def _read(self, record_id: object) -> bytes:
         with self._while_open():
             checked = self._store.check_id(record_id)
-            return self._stable(lambda: self._store.read(checked, self._locate))
+            return self._stable(lambda store: store.read(checked, partial(self._locate, store)))
 
-    def _stable(self, read: Callable[[], _T]) -> _T:
-        """Return what *read* gives of one state; another process's compaction may put other files in place meanwhile."""
-        if not self.read_only:
-            return read()
-        return self._viewer.stable(read)
-
-    def _locate(self, record_id: int) -> int:
+    def _stable(self, read: Callable[[Store], _T]) -> _T:
+        """Return what *read* gives of one store; a compaction, here or elsewhere, may put another in place meanwhile."""
         if self.read_only:
-            return self._viewer.locate(self._store, record_id)
+            return self._viewer.stable(lambda: read(self._store))
+        while True:
+            store = self._store
+            try:
+                result = read(store)
+                if not store.files.is_replaced:
+                    return result
+            except OurDBError:
+                if store is self._store and not store.files.is_replaced:
+                    raise
+            while store is self._store and store.files.is_replaced:
+                if self._commits.refusal is not None:
+                    raise self._commits.refusal()
+                sleep(_SWITCH_SECONDS)
+
+    def _locate(self, store: Store, record_id: int) -> int:
+        if self.read_only:
+            return self._viewer.locate(store, record_id)
         transaction = self._commits.my_transaction()
         if transaction is None:
-            return self._store.locate(record_id)
-        return transaction.locate(self._store, record_id)
+            return store.locate(record_id)
+        return transaction.locate(store, record_id)
 
     @contextmanager
     def _while_open(self) -> Iterator[None]:
@@ -350,16 +365,18 @@ class OurDB:
 
         Raises RecordNotFound, CorruptRecord, ValueError for a negative *depth*. Reads one record a version.
         """
+        if depth.__class__ is not int:
+            raise TypeError(f"depth must be a whole number, not {depth!r}")
         if depth < 0:
             raise ValueError(f"depth must be 0 or more, not {depth!r}")
         with self._while_open():
             checked = self._store.check_id(id)
-            return self._stable(lambda: self._store.history(checked, depth, self._locate))
+            return self._stable(lambda store: store.history(checked, depth, partial(self._locate, store)))
 
     def lookup(self, id: int) -> Location:
         """Return where a record lies; (0, 0) if there is none."""
         with self._while_open():
-            return split(self._locate(self._store.check_id(id)))
+            return split(self._locate(self._store, self._store.check_id(id)))
 
     def get_next_id(self) -> int:
         """Return the id that the next `set` without id will give. Raises OurDBError in key-value mode, DatabaseFull."""
@@ -375,7 +392,7 @@ class OurDB:
     def __contains__(self, id: object) -> bool:
         with self._while_open():
             try:
-                return bool(self._locate(self._store.check_id(id)))
+                return bool(self._locate(self._store, self._store.check_id(id)))
             except (TypeError, IdOutOfRange):
                 return False
 
@@ -738,13 +755,17 @@ class OurDB:
                 write_survivors(self._disk, old, keep_history=keep_history)
                 old.identity.advance(running=True)
                 finish_compaction(self._disk, self.path)
-                # Threads that are reading keep the old files, which are unchanged, until they let go of the old store.
                 new = _open_store(self._disk, self.path)
                 new.next_id = old.next_id
                 new.folder_lock, old.folder_lock = old.folder_lock, None
                 commits.stores[commits.index(old)] = new
                 self._store = new
                 new.identity.advance(running=False)
+            except BaseException as error:
+                if self._store.files.is_replaced:
+                    reason = f"{self.path}: a compaction was not finished ({error}); close and open again to go on"
+                    commits.refuse(lambda: OurDBError(reason))
+                raise
             finally:
                 commits.lock.release()
 

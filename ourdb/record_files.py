@@ -38,7 +38,8 @@ class RecordFiles:
     """The record files of the database in *folder*.
 
     maps: file number -> map, for reading. verified: location -> bytes of data, of records whose CRC was found right since
-    the files were opened. end_file, end_position: where the next record goes.
+    the files were opened. end_file, end_position: where the next record goes. is_replaced: a compaction puts other files
+    in place of these; those that are open can be read still.
     """
 
     def __init__(self, disk: Disk, folder: str, *, read_only: bool) -> None:
@@ -53,6 +54,7 @@ class RecordFiles:
         self._unsynced_names = False
         self.end_file = 0
         self.end_position = 0
+        self.is_replaced = False
 
     def path(self, file_number: int) -> str:
         """Return the path of record file *file_number*."""
@@ -81,6 +83,9 @@ class RecordFiles:
             path = self.path(file_number)
             is_new = create and not self._disk.exists(path)
             fd = self._disk.open(path, create=create, read_only=self._read_only)
+            if self.is_replaced:
+                self._disk.close(fd)
+                raise FileNotFoundError(2, "replaced by a compaction", path)
             self._unsynced_names |= is_new
             if len(self._fds) >= _OPEN_MAX:
                 self._close_oldest()

@@ -189,6 +189,28 @@ def test_an_id_of_another_type_is_a_type_error(record_id: Any, db: ourdb.OurDB, 
     assert contents(path) == before
 
 
+@pytest.mark.parametrize("record_id", [True, "1", 1.0, b"1"])
+def test_one_id_of_another_type_among_many_refuses_them_all(record_id: Any, db: ourdb.OurDB, path: Path) -> None:
+    db.set_many([(0, b"zero"), (1, b"one")])
+    before = contents(path)
+    for call in (
+        lambda: db.set_many([(0, b"x"), (record_id, b"x")]),
+        lambda: db.delete_many([0, record_id]),
+        lambda: db.get_many([0, record_id]),
+    ):
+        with pytest.raises(TypeError, match="whole number"):
+            call()
+    assert contents(path) == before
+    assert db.get_many([0, 1]) == [b"zero", b"one"]
+
+
+@pytest.mark.parametrize("depth", [1.5, "1", True, None])
+def test_a_depth_of_another_type_is_a_type_error(depth: Any, db: ourdb.OurDB) -> None:
+    db.set(id=1, data=b"one")
+    with pytest.raises(TypeError, match="depth must be a whole number"):
+        db.get_history(1, depth)
+
+
 def test_the_last_id_works_and_the_one_after_does_not(db: ourdb.OurDB) -> None:
     for record_id in (0, 999):
         assert db.set(id=record_id, data=b"x") == record_id

@@ -208,6 +208,21 @@ def test_a_reader_writes_nothing_and_replays_in_memory(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in (tmp_path / "db").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("level", ["full", "normal", "off"])
+def test_a_reader_beside_a_writer_sees_the_whole_history(tmp_path: Path, level: ourdb.db.Synchronous) -> None:
+    with ourdb.new(tmp_path / "db", incremental_mode=False, synchronous=level) as db:
+        for number in range(5):
+            db.set(id=1, data=b"%d" % number)
+        versions = [b"4", b"3", b"2", b"1", b"0"]
+        with ourdb.new(tmp_path / "db", read_only=True) as reader:
+            assert reader.get_history(1, 9) == versions
+            assert list(reader.check()) == []
+            reader.backup(tmp_path / "copy")
+    with ourdb.new(tmp_path / "copy") as copy:
+        assert copy.get_history(1, 9) == versions
+        assert list(copy.check()) == []
+
+
 def test_one_of_two_joined_databases_is_refused_without_its_partner(tmp_path: Path) -> None:
     code = """
 import ourdb, sys, os

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import errno
+import itertools
 import os
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ourdb
 from ourdb import OurDB
+from ourdb.disk import Disk
+from tests.small_disk import may_mount, on_small_disk
 
 State = dict[int, list[bytes]]
 CONFIGS = {
@@ -83,6 +89,64 @@ def test_compact_is_refused_while_a_snapshot_or_a_transaction_is_open(tmp_path: 
         with db.transaction(), pytest.raises(ourdb.OurDBError, match="transaction"):
             db.compact()
         assert content(db) == expected
+
+
+def test_a_readers_snapshot_is_overtaken_by_compact_and_never_shows_other_records(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "db", file_size=3000) as db, ourdb.new(tmp_path / "db", read_only=True) as reader:
+        expected = fill(db)
+        reader.refresh()
+        with reader.snapshot() as then:
+            assert then.get(4) == b"new4"
+            db.compact(keep_history=False)
+            db.set(id=4, data=b"behind the compaction")
+            for read in (lambda: then.get(4), lambda: then.get_history(4, 9), lambda: list(then), lambda: len(then)):
+                with pytest.raises(ourdb.SnapshotOvertaken, match="new snapshot"):
+                    read()
+        assert content(reader) == {k: v[:1] for k, v in expected.items()} | {4: [b"behind the compaction", b"new4"]}
+
+
+_NO_ROOM = """
+import os, sys
+import ourdb
+db = ourdb.new(sys.argv[1] + "/db", 5000, 100, incremental_mode=False, keysize=6, file_size=500_000)
+for n in range(1200):
+    db.set(id=n, data=b"%d" % n * 1000)
+db.sync()
+for n in range(0, 1200, 4):
+    db.delete(n)
+db.sync()
+free = os.statvfs(sys.argv[1])
+with open(sys.argv[1] + "/ballast", "wb") as file:
+    file.write(bytes((free.f_bavail - 30) * free.f_bsize))
+def files():
+    return {name: os.path.getsize(sys.argv[1] + "/db/" + name) for name in os.listdir(sys.argv[1] + "/db") if name != "journal"}
+before = files()
+for turn in range(3):
+    try:
+        db.compact()
+        raise AssertionError("there is no room for the survivors")
+    except OSError as error:
+        assert error.errno == 28, error
+    assert files() == before
+    assert [i for i in db if db.get(i) != b"%d" % i * 1000] == [] and len(db) == 900
+    db.set(id=1, data=b"1" * 1000)  # writing goes on
+    before = files()
+os.unlink(sys.argv[1] + "/ballast")
+db.compact(keep_history=False)
+assert sum(files().values()) < 0.8 * sum(before.values())
+assert len(db) == 900 and list(db.check()) == []
+db.close()
+with ourdb.new(sys.argv[1] + "/db") as db:
+    assert len(db) == 900 and db.get(1199) == b"1199" * 1000
+print("whole")
+"""
+
+
+@pytest.mark.skipif(not may_mount(), reason="a system that lets nobody mount a small disk")
+def test_compact_on_a_nearly_full_disk_changes_nothing_until_there_is_room(tmp_path: Path) -> None:
+    result = on_small_disk(tmp_path, "9m", sys.executable, "-c", _NO_ROOM, str(tmp_path))
+    assert result.returncode == 0, (result.returncode, result.stderr)
+    assert result.stdout == "whole\n"
 
 
 def test_compact_stops_at_a_record_that_cannot_be_read(tmp_path: Path) -> None:
@@ -235,42 +299,6 @@ def test_repair_keeps_what_is_whole_of_a_damaged_database(tmp_path: Path) -> Non
         assert list(db.check()) == []
 
 
-def test_the_command_line_does_what_it_says(tmp_path: Path) -> None:
-    path = str(tmp_path / "db")
-    with ourdb.new(path) as db:
-        db.set(data=b"first")
-    assert run("set", path, "--data", "second").stdout == b"2\n"
-    assert run("set", path, "1", data=b"\0binary").stdout == b"1\n"
-    assert run("get", path, "1").stdout == b"\0binary"
-    assert json.loads(run("history", path, "1", "--json").stdout) == [
-        {"version": 0, "size": 7, "hex": b"\0binary".hex()},
-        {"version": -1, "size": 5, "hex": b"first".hex()},
-    ]
-    assert [json.loads(line)["id"] for line in run("dump", path, "--json").stdout.splitlines()] == [1, 2]
-    assert json.loads(run("stats", path, "--json").stdout)["records"] == 2
-    assert run("check", path).stdout == b"2 records, no problem\n"
-    assert run("delete", path, "2").returncode == 0
-    missing = run("get", path, "2")
-    assert (missing.returncode, missing.stdout, b"Record not found" in missing.stderr) == (1, b"", True)
-    assert b"before" in run("compact", path, "--drop-history").stdout
-    assert run("backup", path, str(tmp_path / "copy")).returncode == 0
-    assert run("get", str(tmp_path / "copy"), "1").stdout == b"\0binary"
-    assert run("export", path, "--for-original").returncode == 0
-    assert (tmp_path / "db" / "lookup_dump.db" / "data").stat().st_size == 10
-    assert run("export", path, str(tmp_path / "table"), "--sparse").returncode == 0
-    assert json.loads(run("import", path, str(tmp_path / "table"), "--sparse", "--json").stdout) == {"records": 1}
-    shutil.rmtree(tmp_path / "db" / "lookup")
-    shutil.rmtree(tmp_path / "db" / "lookup_dump.db")
-    assert b"1 records" in run("repair", path).stdout
-    assert run("nonsense", path).returncode == 2
-    assert run("get", path).returncode == 2
-    nowhere = run("set", str(tmp_path / "nowhere"), "--data", "x")
-    assert (nowhere.returncode, (tmp_path / "nowhere").exists()) == (1, False)
-    (tmp_path / "db" / "0.db").write_bytes(b"\0damaged")
-    damaged = run("check", path)
-    assert (damaged.returncode, b"0.db" in damaged.stdout) == (1, True)
-
-
 def test_what_was_exported_for_the_original_opens_without_lookup(tmp_path: Path) -> None:
     with ourdb.new(tmp_path / "db", record_nr_max=2000, record_size_max=65535) as db:
         expected = fill(db)
@@ -294,3 +322,102 @@ def test_a_thousand_opens_leak_nothing(tmp_path: Path) -> None:
             db.compact()
     after = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
     assert after == before
+
+
+class _Overtaken(OurDB):
+    """A database of which a compaction runs while a read is before or behind finding its record."""
+
+    moment = ""
+
+    def _locate(self, *arguments: Any) -> int:
+        self._compact_at("before")
+        location = super()._locate(*arguments)
+        self._compact_at("behind")
+        return location
+
+    def _compact_at(self, moment: str) -> None:
+        if self.moment == moment:
+            self.moment = ""
+            other = threading.Thread(target=self.compact)
+            other.start()
+            other.join()
+
+
+class _FaultyDisk(Disk):
+    """A disk on which one changing call fails, the one after *left* more have gone well; syncs cost nothing."""
+
+    left: int | None = None
+
+    def __init__(self) -> None:
+        for name in ("pwrite", "truncate", "replace", "unlink", "allocate"):
+            setattr(self, name, self._failing(getattr(self, name)))
+        for name in ("fsync", "fdatasync", "sync_folder"):
+            setattr(self, name, self._failing(lambda _: None))
+
+    def _failing(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def attempt(*arguments: Any) -> Any:
+            if self.left is not None:
+                self.left -= 1
+                if self.left < 0:
+                    self.left = None
+                    raise OSError(errno.EIO, "a fault on purpose")
+            return call(*arguments)
+
+        return attempt
+
+
+def test_a_compaction_that_fails_at_any_call_loses_nothing(tmp_path: Path) -> None:
+    """The handle goes on as if nothing had been, or refuses until it is opened again."""
+    with ourdb.new(tmp_path / "db", record_nr_max=100, keysize=6, incremental_mode=False, file_size=300) as made:
+        made.set_many([(record_id, b"%d" % record_id * 20) for record_id in range(30)])
+        made.delete_many(range(0, 30, 2))
+        expected = content(made)
+    outcomes = set()
+    for number in itertools.count():
+        folder = shutil.copytree(tmp_path / "db", tmp_path / str(number))
+        disk = _FaultyDisk()
+        db = OurDB(str(folder), {}, disk=disk)
+        disk.left = number
+        try:
+            db.compact()
+        except OSError:
+            pass
+        else:
+            break
+        disk.left = None
+        try:
+            assert content(db) == expected
+            db.set(id=1, data=b"goes on")
+            found = expected | {1: [b"goes on", *expected[1]]}
+        except ourdb.OurDBError as error:
+            assert "open again" in str(error)
+            found = expected
+        outcomes.add(found == expected)
+        db.close()
+        with OurDB(str(folder), {}, disk=_FaultyDisk()) as again:
+            assert content(again) == found, number
+            assert list(again.check()) == []
+    assert outcomes == {True, False}
+
+
+@pytest.mark.parametrize("config", [*CONFIGS.values(), {"file_size": 60}], ids=[*CONFIGS, "many files"])
+@pytest.mark.parametrize("moment", ["before", "behind"])
+def test_a_read_that_a_compaction_overtakes_gives_its_own_record(
+    tmp_path: Path, config: dict[str, Any], moment: str
+) -> None:
+    """Other records lie at the same places of the new files."""
+    given = {"record_nr_max": 1000, "keysize": 6, "incremental_mode": False, **config}
+    with OurDB(str(tmp_path / "db"), given, disk=_FaultyDisk()) as db:
+        db.set_many([(record_id, b"%6d" % record_id * 10) for record_id in range(400)])
+        db.delete_many(range(0, 400, 3))
+    for record_id in (1, 199):
+        shutil.copytree(tmp_path / "db", tmp_path / str(record_id))
+        with _Overtaken(str(tmp_path / str(record_id)), {}, disk=_FaultyDisk()) as db:
+            expected = b"%6d" % record_id * 10
+            db.moment = moment
+            assert db.get(record_id) == expected
+            assert db.moment == ""
+            db.delete(2)  # so that the next compaction moves records again
+            db.moment = moment
+            assert db.get_history(record_id, 2) == [expected]
+            assert db.moment == ""
