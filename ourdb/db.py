@@ -302,7 +302,7 @@ class OurDB:
             raise ValueError(f"start must be 0 or more, not {start!r}")
         with self._while_open():
             checked = store.check_id(id)
-            return self._stable(lambda: self._store.read_into(checked, buffer, start, self._locate))
+            return self._stable(lambda store: store.read_into(checked, buffer, start, partial(self._locate, store)))
 
     def _read(self, record_id: object) -> bytes:
         with self._while_open():
