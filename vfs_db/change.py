@@ -9,22 +9,13 @@ from typing import TypeVar
 from vfs_db.chunk_tree import ChunkIds
 from vfs_db.entries import Directory, File, FSEntry
 from vfs_db.name_tree import Children, page_ids
+from vfs_db.names import Names
 from vfs_db.page import Page
 
-__all__ = ["Change", "Names", "OpenTransaction"]
+__all__ = ["Change", "OpenTransaction"]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-
-
-class Names(dict[str, int]):
-    """The names in one directory, and their entries' ids. *damage*: why some of its entries could not be read."""
-
-    __slots__ = ("damage",)
-
-    def __init__(self, damage: str = "") -> None:
-        super().__init__()
-        self.damage = damage
 
 
 class Change:
@@ -82,7 +73,18 @@ class OpenTransaction(Change):
     step leads back to where a nested block began.
     """
 
-    __slots__ = ("depth", "gone", "loaded", "maps", "prefixes", "staged_chunks", "thread", "undo", "written")
+    __slots__ = (
+        "depth",
+        "gone",
+        "loaded",
+        "maps",
+        "maps_weight",
+        "prefixes",
+        "staged_chunks",
+        "thread",
+        "undo",
+        "written",
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,6 +94,7 @@ class OpenTransaction(Change):
         self.written: set[int] = set()
         self.loaded: dict[int, FSEntry] = {}
         self.maps: dict[int, Names] = {}
+        self.maps_weight = 0
         self.prefixes: dict[str, int] = {}
         self.staged_chunks: dict[int, bytes] = {}
         self.undo: list[Callable[[], object]] = []
@@ -125,6 +128,14 @@ class OpenTransaction(Change):
             self.undo.append(_discarder(self.gone, entry_id))
         for items in (self.created, self.created_chunks, self.freed_entries, self.freed_chunks):
             self.undo.append(_cutter(items, len(items)))
+
+    def keep_map(self, directory_id: int, names: Names, weight_max: int) -> None:
+        """Keep the names of a directory, as they were stored when it was first asked for one."""
+        self.maps_weight += names.weight()
+        if self.maps_weight > weight_max:
+            self.maps = {}
+            self.maps_weight = names.weight()
+        self.maps[directory_id] = names
 
     def stage_chunk(self, chunk_id: int, data: bytes) -> None:
         """Keep new content of an existing chunk until the commit: for databases that can't take it back."""

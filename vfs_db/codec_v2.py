@@ -40,7 +40,7 @@ from vfs_db.metadata import Extension, FileType, Metadata
 from vfs_db.moment import moment
 from vfs_db.name_tree import Children
 
-__all__ = ["FIELDS_V2", "HEAD_SIZE_V2", "MalformedV2", "UnknownFeature", "decode_v2", "encode_v2"]
+__all__ = ["FIELDS_V2", "HEAD_SIZE_V2", "MalformedV2", "UnknownFeature", "decode_v2", "encode_v2", "name_of_v2"]
 
 FIELDS_V2: Final = (
     ("version", "u8"), ("type", "u8"), ("magic", "2 bytes"), ("id", "u32"), ("incompatible", "u32"), ("compatible", "u32"),
@@ -122,6 +122,16 @@ class _Reader:
 
     def string(self) -> str:
         return self.bytes(*self.unpack(_LENGTH)).decode("utf-8", "surrogateescape")
+
+
+def name_of_v2(data: bytes, entry_id: int) -> bytes:
+    """Return the name of the encoded entry *entry_id*, without decoding the rest. Raises struct.error, MalformedV2."""
+    version, kind, magic, found = _HEAD.unpack_from(data)[:4]
+    (size,) = _LENGTH.unpack_from(data, _HEAD.size)
+    end = _HEAD.size + 2 + size
+    if (version, magic, found) != (_VERSION, _MAGIC, entry_id) or kind > 2 or len(data) < end:
+        raise MalformedV2("its head is damaged")
+    return data[_HEAD.size + 2 : end]
 
 
 def decode_v2(data: bytes, finder: PathFinder | None) -> FSEntry:

@@ -12,16 +12,18 @@ import time
 import weakref
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Final, Protocol
 
 import attrs
 
 from vfs_db import codec
-from vfs_db.change import Change, Names, OpenTransaction
-from vfs_db.entries import Directory, File, FSEntry
+from vfs_db.change import Change, OpenTransaction
+from vfs_db.entries import Directory, File, FSEntry, Symlink, is_at
 from vfs_db.errors import database_error, os_error
 from vfs_db.id_list import IdList
 from vfs_db.moment import moment
+from vfs_db.names import KNOWN_WEIGHT, Names
 from vfs_db.page import IdPage, NamePage, Page, encode_page
 from vfs_db.state import State
 from vfs_db.store import Store
@@ -178,8 +180,8 @@ class Commits(State):
         for entry_id in change.created:
             if entry_id in change.entries and type(change.entries[entry_id]) is Directory:
                 self._names.put(entry_id, Names())
-        for directory_id, changes in change.names.items():
-            self._publish_names(directory_id, changes)
+        if change.names:
+            self._publish_names(change)
         for entry_id in change.freed_entries:
             entries.pop(entry_id)
             self._names.pop(entry_id)
@@ -189,16 +191,15 @@ class Commits(State):
         if change.moves_paths:
             self.prefixes = {}
 
-    def _publish_names(self, directory_id: int, changes: dict[str, int]) -> None:
-        names = self._names.get(directory_id)
-        if names is None:
-            return
-        for name, entry_id in changes.items():
-            if entry_id:
-                names[name] = entry_id
-            else:
-                names.pop(name, None)
-        self._names.put(directory_id, names, len(changes))
+    def _publish_names(self, change: Change) -> None:
+        freed = set(change.freed_entries)
+        for directory_id, changes in change.names.items():
+            names = self._names.get(directory_id)
+            if names is None:
+                continue
+            self._names.put(directory_id, names, KNOWN_WEIGHT * len(changes))
+            for name, entry_id in changes.items():
+                names.update_name(name, entry_id, partial(_has_left, change.entries, freed, directory_id, name))
 
     def abandon(self, marks: tuple[int, int]) -> None:
         """Take back the ids that an operation was given which failed; *marks* is what `acquire` returned."""
@@ -345,6 +346,16 @@ class Commits(State):
             finally:
                 self.databases.each("close")
                 self.forget()
+
+
+def _has_left(entries: dict[int, FSEntry | Page], freed: set[int], directory_id: int, name: str, entry_id: int) -> bool:
+    """Say whether a change, of *entries* and the *freed*, leaves an entry with another name or directory than given."""
+    if entry_id in freed:
+        return True
+    entry = entries.get(entry_id)
+    return entry is not None and not (
+        isinstance(entry, (Directory, File, Symlink)) and is_at(entry, directory_id, name)
+    )
 
 
 def _encoded(items: Iterable[tuple[int, FSEntry | Page]]) -> list[tuple[int, bytes]]:

@@ -148,8 +148,9 @@ class Counter:
         return True
 
     def start_at(self, next_id: int) -> None:
-        """Give out ids from *next_id* on."""
+        """Give out ids from *next_id* on; the next commit writes record 0, whether or not it needs an id."""
         self._next = next_id
+        self._stored = 0
         self._is_low = False
         self._has_news = True
         if self._writes_ahead:

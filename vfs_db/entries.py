@@ -11,7 +11,7 @@ from vfs_db.id_list import NO_IDS, IdList, id_list
 from vfs_db.metadata import FileType, Metadata
 from vfs_db.page import Page
 
-__all__ = ["Directory", "FSEntry", "File", "PathFinder", "Symlink"]
+__all__ = ["Directory", "FSEntry", "File", "PathFinder", "Symlink", "is_at"]
 
 
 class PathFinder(Protocol):
@@ -74,3 +74,8 @@ class Symlink(_Entry):
 
 
 FSEntry: TypeAlias = Directory | File | Symlink
+
+
+def is_at(entry: FSEntry, directory_id: int, name: str) -> bool:
+    """Say whether *entry* has that name in that directory; what lists it may be older, or damaged."""
+    return entry.parent_id == directory_id and entry.metadata.name == name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from vfs_db.change import Change, Names
+from vfs_db.change import Change
 from vfs_db.commit import Commits
 from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.errors import os_error
@@ -85,7 +85,7 @@ def _below(state: Commits, top: Directory) -> Iterator[FSEntry | int]:
             seen.add(entry_id)
             yield entry
             if type(entry) is Directory:
-                state.entries(entry.children, Names())
+                state.entries(entry.children, [])
                 stack.append(entry)
 
 

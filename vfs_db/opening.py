@@ -81,15 +81,15 @@ def _has_root(metadata: Database) -> bool:
 
 def _prepare_ids(state: Commits, has_root: bool) -> None:
     store = state.store
+    unknown = []
     for source, database in ((store.entry_ids, store.metadata), (store.chunk_ids, store.data)):
-        if not isinstance(source, Counter):
+        if not isinstance(source, Counter) or _is_loaded(source, has_root):
             continue
-        if _is_loaded(source, has_root):
-            continue
-        if has_root:
-            source.start_at(1 + max(_highest(state, database), _last(database)))
-        elif isinstance(database, Sized) and len(database):
+        if not has_root and isinstance(database, Sized) and len(database):
             raise _foreign(f"one has {len(database)} records, but there is no root directory")
+        unknown.append((source, database))
+    for source, database in unknown:
+        source.start_at(1 + max(_highest(state, database), _last(database)) if has_root else ROOT_ID)
 
 
 def _is_loaded(source: Counter, has_root: bool) -> bool:

@@ -13,14 +13,16 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from vfs_db import codec
 from vfs_db.cache import Cache
-from vfs_db.change import Names, OpenTransaction
+from vfs_db.change import OpenTransaction
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import database_error
+from vfs_db.metadata import Metadata
+from vfs_db.names import KNOWN_WEIGHT, Names, read_names
 from vfs_db.page import CorruptPage, Page, decode_page, peek_name
 from vfs_db.store import Store
 
@@ -29,13 +31,12 @@ __all__ = ["MissingEntry", "State"]
 _T = TypeVar("_T")
 
 _ENTRIES_MAX: Final = 32768
-_NAMES_MAX: Final = 131072
+_NAMES_MAX: Final = 16 << 20
+"""Bytes: of the hashes of two million names, where few of them were looked up."""
 _LOADED_MAX: Final = 8192
 _PAGES_MAX: Final = 512
 """Pages of a few hundred names each, some 20 KiB in memory."""
 _TRIES: Final = 3
-_NO_NAMES: Final = ("", ".", "..")
-"""What a path has a meaning of its own for: a damaged or hostile image may have entries called so."""
 
 
 class State:
@@ -240,16 +241,15 @@ class State:
                 return names
             if directory_id in transaction.written or directory_id in transaction.entries:
                 return self._fill_privately(directory, transaction)
-        return self._names.young.get(directory_id) or self._find_names(directory)
+        names = self._names.young.get(directory_id)
+        return self._find_names(directory) if names is None else names
 
     def _fill_privately(self, directory: Directory, transaction: OpenTransaction) -> Names:
         directory_id = directory.metadata.id
         names = None if directory_id in transaction.written else self._names.get(directory_id)
         if names is None:
-            names = self._read_names(directory)
-            if len(transaction.maps) > _LOADED_MAX:
-                transaction.maps.clear()
-            transaction.maps[directory_id] = names
+            names = self._read_names(directory, transaction.entries)
+            transaction.keep_map(directory_id, names, _NAMES_MAX)
         return names
 
     def _find_names(self, directory: Directory) -> Names:
@@ -258,25 +258,35 @@ class State:
             version = self.version
             names = self._names.get(directory_id)
             if names is not None:
-                self._names.put(directory_id, names, len(names) + 1)
+                self._names.put(directory_id, names, names.weight())
                 return names
-        names = self._read_names(directory)
+        names = self._read_names(directory, self._entries.young)
         with self.publishing:
             if version == self.version and not version & 1:
-                self._names.put(directory_id, names, len(names) + 1)
+                self._names.put(directory_id, names, names.weight())
         return names
 
-    def _read_names(self, directory: Directory) -> Names:
-        """Read the names of all entries in *directory*; the first of two equal ones counts."""
-        names = Names()
+    def _read_names(self, directory: Directory, known: Mapping[int, FSEntry | Page]) -> Names:
+        """Return the names in *directory*, read of the entries as they are stored but for those *known*."""
         directory_id = directory.metadata.id
-        for entry in self.entries(directory.children, names):
-            if entry.parent_id == directory_id and entry.metadata.name not in _NO_NAMES:
-                names.setdefault(entry.metadata.name, entry.metadata.id)
+        names = read_names(directory.children, known, self.store.metadata.get, self._raw)
+        entries = [known.get(one_id) for one_id in directory.children]
+        if all(entries):  # they were listed, and what is listed is asked for by name next
+            for entry in entries:
+                if isinstance(entry, (Directory, File, Symlink)) and entry.parent_id == directory_id:
+                    names.setdefault(entry.metadata.name, entry.metadata.id)
         return names
 
-    def entries(self, ids: Sequence[int], names: Names | None = None) -> list[FSEntry]:
-        """Return the entries with those ids. What can't be read is left out, and noted in *names*, or raised without."""
+    def learn(self, directory_id: int, names: Names, found: Metadata, version: int) -> None:
+        """Note in *names*, which were those of a directory at *version*, where a name was found to lead."""
+        if self.transaction is None or self.mine() is None:
+            with self.publishing:
+                if version == self.version and not version & 1:
+                    names[found.name] = found.id
+                    self._names.put(directory_id, names, KNOWN_WEIGHT)
+
+    def entries(self, ids: Sequence[int], damage: list[str] | None = None) -> list[FSEntry]:
+        """Return the entries with those ids. What can't be read is left out, and why is added to *damage*, or raised without."""
         if self.transaction is None:
             young = self._entries.young
             known = [young.get(one_id) for one_id in ids]
@@ -290,9 +300,9 @@ class State:
             try:
                 found.append(self.entry(one_id))
             except OSError as error:
-                if names is None or error.errno not in (errno.EIO, errno.ENOTSUP):
+                if damage is None or error.errno not in (errno.EIO, errno.ENOTSUP):
                     raise
-                names.damage = names.damage or str(error.strerror)
+                damage.append(str(error.strerror))
         return found
 
     def _load_many(self, ids: list[int]) -> None:

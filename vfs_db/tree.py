@@ -12,9 +12,9 @@ from contextlib import suppress
 from itertools import islice
 from typing import Final
 
-from vfs_db.change import Change, Names
+from vfs_db.change import Change
 from vfs_db.commit import Commits
-from vfs_db.entries import Directory, File, FSEntry, Symlink
+from vfs_db.entries import Directory, File, FSEntry, Symlink, is_at
 from vfs_db.errors import DamagedEntry
 from vfs_db.id_list import NO_IDS, IdList, id_list
 from vfs_db.metadata import FileType, Metadata
@@ -52,15 +52,29 @@ def find(state: State, directory: Directory, name: str) -> FSEntry | None:
             return state.entry(entry_id) if entry_id else None
     if isinstance(directory.children, Children):
         return _find_in_pages(state, directory, directory.children, name)
+    version = state.version
     names = state.names(directory)
-    found = names.get(name)
+    known = names.get(name)
+    if known is not None:
+        return state.entry(known)
+    found = _find_among(state, directory, names.ids_of(name), name)
     if found is not None:
-        return state.entry(found)
+        state.learn(directory.metadata.id, names, found.metadata, version)
+        return found
     if names.damage:
         raise damaged(
             directory.metadata.id, f"no readable entry is called {name!r}, and not all can be read: {names.damage}"
         )
     return None
+
+
+def _find_among(state: State, directory: Directory, ids: list[int], name: str) -> FSEntry | None:
+    """Return the entry that has *name* in *directory*, if it is one of *ids*; of several (damage) the first that is listed."""
+    directory_id = directory.metadata.id
+    found = [entry for one_id in ids if is_at(entry := state.entry(one_id), directory_id, name)]
+    if len(found) > 1:
+        found.sort(key=lambda entry: directory.children.index(entry.metadata.id))
+    return found[0] if found else None
 
 
 def _find_in_pages(state: State, directory: Directory, ids: Children, name: str) -> FSEntry | None:
@@ -78,17 +92,12 @@ def _find_in_pages(state: State, directory: Directory, ids: Children, name: str)
     if guess is not None:
         with suppress(OSError):  # a guess, so nothing is wrong yet
             entry = state.entry(guess)
-            if _is_at(entry, directory_id, name):
+            if is_at(entry, directory_id, name):
                 return entry
     found = find_in(ids, key)
     there = state.entry(found) if found else None
-    is_there = there is not None and _is_at(there, directory_id, name)
+    is_there = there is not None and is_at(there, directory_id, name)
     return there if is_there else None
-
-
-def _is_at(entry: FSEntry, directory_id: int, name: str) -> bool:
-    """Say whether *entry* is where a page says; if not, a kill came between writing the one and the other."""
-    return entry.parent_id == directory_id and entry.metadata.name == name
 
 
 def scan_children(state: State, directory_id: int, after: str | None = None) -> tuple[list[FSEntry], bool]:
@@ -113,15 +122,15 @@ def scan_children(state: State, directory_id: int, after: str | None = None) -> 
 
 
 def _paged_entries(state: State, directory: Directory, items: dict[bytes, int]) -> list[FSEntry]:
-    names = Names()
+    damage: list[str] = []
     directory_id = directory.metadata.id
-    entries = {entry.metadata.id: entry for entry in state.entries(list(items.values()), names)}
-    if names.damage:
-        warnings.warn(f"{state.path_of(directory_id)}: {names.damage}", DamagedEntry, stacklevel=4)
+    entries = {entry.metadata.id: entry for entry in state.entries(list(items.values()), damage)}
+    if damage:
+        warnings.warn(f"{state.path_of(directory_id)}: {damage[0]}", DamagedEntry, stacklevel=4)
     found = []
     for name, one_id in items.items():
         entry = entries.get(one_id)
-        if entry is not None and _is_at(entry, directory_id, name.decode("utf-8", "surrogateescape")):
+        if entry is not None and is_at(entry, directory_id, name.decode("utf-8", "surrogateescape")):
             found.append(entry)
     return found
 
@@ -145,11 +154,11 @@ def children(state: State, directory: Directory) -> list[FSEntry]:
     """Return the entries in *directory*, in the order in which they came. Warns (DamagedEntry) of what it can't read."""
     if isinstance(directory.children, Children):
         return _paged_entries(state, directory, dict(scan(directory.children)))
-    names = Names()
+    damage: list[str] = []
     directory_id = directory.metadata.id
-    found = [entry for entry in state.entries(directory.children, names) if entry.parent_id == directory_id]
-    if names.damage:
-        warnings.warn(f"{state.path_of(directory_id)}: {names.damage}", DamagedEntry, stacklevel=2)
+    found = [entry for entry in state.entries(directory.children, damage) if entry.parent_id == directory_id]
+    if damage:
+        warnings.warn(f"{state.path_of(directory_id)}: {damage[0]}", DamagedEntry, stacklevel=2)
     return found
 
 
@@ -159,10 +168,10 @@ def is_empty(state: State, directory: Directory) -> bool:
         return True
     if isinstance(directory.children, Children):
         return not scan_children(state, directory.metadata.id)[0] and not any(state.entries(directory.children))
-    names = Names()
+    damage: list[str] = []
     directory_id = directory.metadata.id
-    is_bare = not any(entry.parent_id == directory_id for entry in state.entries(directory.children, names))
-    return is_bare and not names.damage
+    is_bare = not any(entry.parent_id == directory_id for entry in state.entries(directory.children, damage))
+    return is_bare and not damage
 
 
 def is_inside(state: State, directory: Directory, ancestor_id: int) -> bool:
@@ -303,13 +312,13 @@ def _paged(state: Commits, change: Change, directory: Directory, ids: IdList) ->
     """Return the children of *directory*, *ids*, in pages; as they are if not every name is known or they collide."""
     directory_id = directory.metadata.id
     items: dict[bytes, int] = {}
-    known = Names()
+    damage: list[str] = []
     kept = [one_id for one_id in ids if one_id not in change.entries]
     changed = [one for one_id in ids if (one := change.entries.get(one_id)) is not None]
-    for one in (*state.entries(kept, known), *changed):
+    for one in (*state.entries(kept, damage), *changed):
         if isinstance(one, (Directory, File, Symlink)) and one.parent_id == directory_id and one.metadata.name:
             items[one.metadata.name.encode("utf-8", "surrogateescape")] = one.metadata.id
-    if len(items) != len(ids) or known.damage or any(len(name) > 255 for name in items):
+    if len(items) != len(ids) or damage or any(len(name) > 255 for name in items):
         return ids
     edit = _edit(state, change, directory_id)
     root = build(edit, sorted(items.items()))

@@ -1,0 +1,196 @@
+"""Names in a directory: many are looked up, few are kept; what is kept is right after every change."""
+
+from __future__ import annotations
+
+import errno
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+import vfs_db
+from vfs_db import CHUNK_SIZE, DatabaseVFS, MemoryDatabase, codec
+from vfs_db.names import KNOWN_WEIGHT, Names, read_names
+
+
+class Counting(MemoryDatabase):
+    """Counts what is read of it."""
+
+    gets = 0
+
+    def get(self, id: int) -> bytes:
+        self.gets += 1
+        return super().get(id)
+
+
+@pytest.fixture
+def metadata() -> Counting:
+    return Counting()
+
+
+@pytest.fixture
+def filled(metadata: Counting) -> DatabaseVFS:
+    """A directory of 1000 files of which no cache knows anything."""
+    fs = vfs_db.new(MemoryDatabase(), metadata)
+    with fs.transaction():
+        fs.dir_create("d")
+        for number in range(1000):
+            fs.file_create(f"d/{number}")
+    fs.refresh()
+    metadata.gets = 0
+    return fs
+
+
+def test_after_one_lookup_in_a_directory_another_reads_one_entry(filled: DatabaseVFS, metadata: Counting) -> None:
+    filled.stat("d/1")
+    assert metadata.gets <= 1000 + 4  # and the root, the name of the directory in it, the directory, the entry
+    for number in range(2, 1000):
+        metadata.gets = 0
+        assert filled.get(f"d/{number}").metadata.name == str(number)
+        assert metadata.gets == 1
+    metadata.gets = 0
+    assert not filled.exists("d/1000")
+    assert metadata.gets <= 1  # a hash that is another name's, once in four millions
+
+
+def test_what_a_lookup_keeps_is_a_few_bytes_a_name(filled: DatabaseVFS) -> None:
+    tracemalloc.start()
+    try:
+        filled.stat("d/1")
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 30_000  # decoded entries would be 500 000
+    assert peak < 300_000
+
+
+def test_names_lead_where_they_should_after_every_change(filled: DatabaseVFS) -> None:
+    there = {str(number): filled.get(f"d/{number}").metadata.id for number in range(0, 1000, 7)}
+    filled.dir_create("other")
+    for turn, name in enumerate(list(there)):
+        if turn % 5 == 0:
+            filled.rename(f"d/{name}", f"d/new {name}")
+            there[f"new {name}"] = there.pop(name)
+        elif turn % 5 == 1:
+            filled.delete(f"d/{name}")
+            del there[name]
+        elif turn % 5 == 2:
+            filled.rename(f"d/{name}", f"other/{name}")
+            del there[name]
+        elif turn % 5 == 3:  # takes the place of another, as an editor saves
+            filled.rename(f"d/{name}", f"d/{turn * 7 + 1}")
+            there[str(turn * 7 + 1)] = there.pop(name)
+        else:
+            filled.delete(f"d/{name}")
+            there[name] = filled.file_create(f"d/{name}").metadata.id
+        for known in (name, f"new {name}", str(turn * 7 + 1)):
+            if known in there:
+                assert filled.get(f"d/{known}").metadata.id == there[known]
+            elif known == name:
+                assert not filled.exists(f"d/{known}")
+    filled.refresh()
+    assert {name: filled.get(f"d/{name}").metadata.id for name in there} == there
+    assert [str(problem) for problem in filled.check()] == []
+
+
+def test_names_looked_up_before_a_transaction_are_right_in_it_and_after(filled: DatabaseVFS) -> None:
+    ids = [filled.get(f"d/{number}").metadata.id for number in range(10)]
+    with filled.transaction():
+        filled.rename("d/1", "d/0")
+        assert filled.get("d/0").metadata.id == ids[1]
+        assert not filled.exists("d/1")
+        filled.rename("d/2", "d/1")
+        filled.delete("d/3")
+        filled.file_create("d/2")
+        assert not filled.exists("d/3")
+    assert [filled.get(f"d/{number}").metadata.id for number in (0, 1)] == ids[1:3]
+    assert filled.get("d/2").metadata.id not in ids[:3]
+    assert not filled.exists("d/3")
+    with pytest.raises(KeyError), filled.transaction():
+        filled.delete("d/5")
+        filled.rename("d/6", "d/5")
+        raise KeyError
+    assert [filled.get(f"d/{number}").metadata.id for number in (5, 6)] == ids[5:7]
+
+
+def test_one_damaged_entry_hides_no_other(filled: DatabaseVFS, metadata: Counting) -> None:
+    one = filled.get("d/5").metadata.id
+    whole = metadata.get(one)
+    metadata.set(id=one, data=whole[:30])  # its name can still be read
+    filled.refresh()
+    with pytest.raises(OSError, match=f"entry {one}") as error:
+        filled.get("d/5")
+    assert error.value.errno == errno.EIO
+    assert filled.get("d/6").metadata.name == "6"
+    assert not filled.exists("d/5000")
+    for damage in (whole[:5], b"", b"\7" + whole[1:], b"\2" + whole[1:], whole[:4] + b"\1" + whole[5:]):
+        metadata.set(id=one, data=damage)
+        filled.refresh()
+        assert filled.get("d/6").metadata.name == "6"
+        for name in ("5", "5000"):  # either may be the one that can't be read
+            with pytest.raises(OSError, match="not all can be read"):
+                filled.get(f"d/{name}")
+
+
+def test_of_two_entries_with_one_name_the_first_counts(filled: DatabaseVFS, metadata: Counting) -> None:
+    first, second = filled.get("d/5").metadata.id, filled.get("d/6").metadata.id
+    metadata.set(id=second, data=codec.encode(filled.get("d/6")).replace(b"\1\x006", b"\1\x005"))
+    filled.refresh()
+    assert filled.get("d/5").metadata.id == first
+    filled.dir_list("d")
+    assert filled.get("d/5").metadata.id == first
+
+
+def test_hashes_that_collide_give_both_ids_and_lose_the_one_that_left() -> None:
+    probe = Names()
+    probe.update_name("a", 5, lambda _: False)
+    probe.update_name("a", 7, lambda _: False)
+    assert probe.ids_of("a") == [5, 7]
+    probe.update_name("a", 0, lambda one: one == 5)
+    assert probe.ids_of("a") == [7]
+    probe.update_name("a", 7, lambda _: False)
+    assert probe.ids_of("a") == [7]
+    assert probe.ids_of("b") == []
+    assert probe.ids_of("no text \ud800") == []
+
+
+def test_weight_is_that_of_hashes_and_of_the_names_looked_up(filled: DatabaseVFS, metadata: Counting) -> None:
+    ids = filled.get("d").children  # type: ignore[union-attr]
+    names = read_names(ids, {}, metadata.get, metadata.get)
+    assert names.weight() == 8 * 1000 + KNOWN_WEIGHT
+    names["1"] = 1
+    assert names.weight() == 8 * 1000 + 2 * KNOWN_WEIGHT
+
+
+@pytest.mark.parametrize("ns_times", [False, True])
+def test_name_is_read_of_both_versions(ns_times: bool) -> None:
+    metadata = MemoryDatabase()
+    fs = vfs_db.new(MemoryDatabase(), metadata, ns_times=ns_times)
+    made = fs.file_write("ünï", bytes(CHUNK_SIZE))
+    assert codec.name_of(metadata.get(made.metadata.id), made.metadata.id) == "ünï".encode()
+    with pytest.raises(codec.CorruptEntry, match=f"holds entry {made.metadata.id}"):
+        codec.name_of(metadata.get(made.metadata.id), 77)
+
+
+def test_opening_a_tree_of_empty_files_does_not_read_it(tmp_path: Path) -> None:
+    """Also without any content there is a record 0 that tells which ids of content were given out."""
+    with vfs_db.open(tmp_path / "vfs") as fs:
+        fs.file_create("a")
+        assert 0 in fs.db_data  # type: ignore[operator]
+    data, metadata = MemoryDatabase(), Counting()
+    fs = vfs_db.new(data, metadata)
+    for number in range(100):
+        fs.file_create(str(number))
+    fs = vfs_db.new(data, metadata)
+    metadata.gets = 0
+    fs = vfs_db.new(data, metadata)
+    assert metadata.gets < 30
+
+
+def test_databases_that_are_refused_are_left_as_they_were() -> None:
+    data, metadata = MemoryDatabase(), MemoryDatabase()
+    data.set(id=3, data=b"something else")
+    with pytest.raises(OSError, match="no root directory"):
+        vfs_db.new(data, metadata)
+    assert list(data) == [3]
+    assert list(metadata) == []

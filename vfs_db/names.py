@@ -1,0 +1,114 @@
+"""What is kept of the names in one directory, in few bytes: those that were looked up, and a hash of every other.
+
+A hash says where to look, not what is there: the entry that it leads to is read, and asked for its name and its directory.
+"""
+
+from __future__ import annotations
+
+import errno
+from array import array
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from vfs_db import codec
+from vfs_db.entries import Directory, File, FSEntry, Symlink
+from vfs_db.page import Page
+
+__all__ = ["KNOWN_WEIGHT", "Names", "read_names"]
+
+KNOWN_WEIGHT: Final = 200
+"""Bytes that a name which was looked up takes: its text, its id, its place in a dictionary."""
+_HASH_WEIGHT: Final = 8
+_HASH_MASK: Final = 0xFFFF_FFFF
+
+
+def _key_of(name: bytes) -> int:
+    """Return what stands for *name* among hashes. Differs from process to process, so that nobody can choose collisions."""
+    return hash(name) & _HASH_MASK
+
+
+class Names(dict[str, int]):
+    """The names that were looked up, with their entries' ids; `ids_of` finds any other.
+
+    *damage*: why some of the directory's entries could not be read.
+    """
+
+    __slots__ = ("_hashes", "damage")
+
+    def __init__(self, keys: Iterable[tuple[int, int]] = ()) -> None:
+        """Take (key, id) of every name in the directory; a key is what `_key_of` gives."""
+        super().__init__()
+        self.damage = ""
+        self._hashes = array("Q", sorted(key << 32 | one_id for key, one_id in keys))
+
+    def weight(self) -> int:
+        """Return about how many bytes are held."""
+        return KNOWN_WEIGHT * (len(self) + 1) + _HASH_WEIGHT * len(self._hashes)
+
+    def ids_of(self, name: str) -> list[int]:
+        """Return the ids of the entries that may have *name*: a few at most."""
+        try:
+            return self._ids(_key_of(name.encode("utf-8", "surrogateescape")))
+        except UnicodeEncodeError:
+            return []
+
+    def _ids(self, key: int) -> list[int]:
+        hashes = self._hashes
+        first = bisect_left(hashes, key << 32)
+        found = []
+        for at in range(first, len(hashes)):
+            if hashes[at] >> 32 != key:
+                break
+            found.append(hashes[at] & _HASH_MASK)
+        return found
+
+    def update_name(self, name: str, entry_id: int, is_gone: Callable[[int], bool]) -> None:
+        """Give *name* to the entry *entry_id*, to none when that is 0; *is_gone* tells whose name it is not any more."""
+        key = _key_of(name.encode("utf-8", "surrogateescape"))
+        for one_id in self._ids(key):
+            if one_id == entry_id or is_gone(one_id):
+                del self._hashes[bisect_left(self._hashes, key << 32 | one_id)]
+        if entry_id:
+            insort(self._hashes, key << 32 | entry_id)
+            self[name] = entry_id
+        else:
+            self.pop(name, None)
+
+
+def read_names(
+    ids: Sequence[int],
+    known: Mapping[int, FSEntry | Page],
+    get: Callable[[int], bytes],
+    get_checked: Callable[[int], bytes],
+) -> Names:
+    """Return the names of the entries *ids*, of which those *known* are not read.
+
+    *get* reads a record in whatever way is quick; when it fails, *get_checked* is asked for every one, and raises OSError.
+    What can't be read (EIO, ENOTSUP) is left out, and noted.
+    """
+    with suppress(Exception):  # one by one it is met again, and told
+        return Names([(_key(one_id, known.get(one_id), get), one_id) for one_id in ids])
+    keys = []
+    damage = ""
+    for one_id in ids:
+        try:
+            keys.append((_key(one_id, known.get(one_id), get_checked), one_id))
+        except codec.CorruptEntry as error:
+            damage = damage or f"entry {one_id}: {error}"
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.ENOTSUP):
+                raise
+            damage = damage or str(error.strerror)
+    names = Names(keys)
+    names.damage = damage
+    return names
+
+
+def _key(entry_id: int, entry: FSEntry | Page | None, get: Callable[[int], bytes]) -> int:
+    if entry is None:
+        return _key_of(codec.name_of(get(entry_id), entry_id))
+    if isinstance(entry, (Directory, File, Symlink)):
+        return _key_of(entry.metadata.name.encode("utf-8", "surrogateescape"))
+    raise codec.CorruptEntry("the record holds a page")
