@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TypeVar
 
 from vfs_db.chunk_tree import ChunkIds
-from vfs_db.entries import Directory, File, FSEntry
+from vfs_db.entries import Directory, File, FSEntry, Symlink, is_at
+from vfs_db.id_set import IdSet
 from vfs_db.name_tree import Children, page_ids
 from vfs_db.names import Names
 from vfs_db.page import Page
@@ -50,6 +51,18 @@ class Change:
         """Note that *name* in a directory is *entry_id* now; 0: it is gone."""
         self.names.setdefault(directory_id, {})[name] = entry_id
 
+    def is_gone(self, directory_id: int, entry_id: int, name: str) -> bool:
+        """Say whether an entry that had *name* in a directory has it no more."""
+        if entry_id in self._freed():
+            return True
+        entry = self.entries.get(entry_id)
+        return entry is not None and not (
+            isinstance(entry, (Directory, File, Symlink)) and is_at(entry, directory_id, name)
+        )
+
+    def _freed(self) -> Container[int]:
+        return self.freed_entries
+
     def free(self, entry: FSEntry) -> None:
         """Note that *entry* and its content are gone."""
         entry_id = entry.metadata.id
@@ -90,8 +103,8 @@ class OpenTransaction(Change):
         super().__init__()
         self.thread = threading.get_ident()
         self.depth = 1
-        self.gone: set[int] = set()
-        self.written: set[int] = set()
+        self.gone = IdSet()
+        self.written = IdSet()
         self.loaded: dict[int, FSEntry] = {}
         self.maps: dict[int, Names] = {}
         self.maps_weight = 0
@@ -117,6 +130,9 @@ class OpenTransaction(Change):
         if change.moves_paths:
             self.moves_paths = True
             self.prefixes = {}
+
+    def _freed(self) -> Container[int]:
+        return self.gone
 
     def _remember(self, change: Change) -> None:
         for entry_id in (*change.entries, *change.freed_entries):
@@ -162,7 +178,7 @@ def _setter(items: dict[_K, _V], key: _K, value: _V | None) -> Callable[[], obje
     return lambda: items.__setitem__(key, value)
 
 
-def _discarder(items: set[int], item: int) -> Callable[[], object]:
+def _discarder(items: IdSet, item: int) -> Callable[[], object]:
     return lambda: items.discard(item)
 
 

@@ -19,7 +19,7 @@ import attrs
 
 from vfs_db import codec
 from vfs_db.change import Change, OpenTransaction
-from vfs_db.entries import Directory, File, FSEntry, Symlink, is_at
+from vfs_db.entries import Directory, File, FSEntry
 from vfs_db.errors import database_error, os_error
 from vfs_db.id_list import IdList
 from vfs_db.moment import moment
@@ -103,6 +103,8 @@ class Commits(State):
             self._write_chunks(transaction, change)
         except Exception as error:
             raise database_error(error) from error
+        if self.store.is_transactional:
+            change.created_chunks.clear()  # the database takes them back by itself
         transaction.join(change)
         if len(transaction.entries) > _STAGED_MAX and transaction.depth == 1:
             self._write_early(transaction)
@@ -192,14 +194,13 @@ class Commits(State):
             self.prefixes = {}
 
     def _publish_names(self, change: Change) -> None:
-        freed = set(change.freed_entries)
         for directory_id, changes in change.names.items():
             names = self._names.get(directory_id)
-            if names is None:
-                continue
-            self._names.put(directory_id, names, KNOWN_WEIGHT * len(changes))
-            for name, entry_id in changes.items():
-                names.update_name(name, entry_id, partial(_has_left, change.entries, freed, directory_id, name))
+            if names is not None:
+                self._names.put(directory_id, names, KNOWN_WEIGHT * len(changes))
+                is_gone = partial(change.is_gone, directory_id)
+                for name, entry_id in changes.items():
+                    names.update_name(name, entry_id, is_gone)
 
     def abandon(self, marks: tuple[int, int]) -> None:
         """Take back the ids that an operation was given which failed; *marks* is what `acquire` returned."""
@@ -346,16 +347,6 @@ class Commits(State):
             finally:
                 self.databases.each("close")
                 self.forget()
-
-
-def _has_left(entries: dict[int, FSEntry | Page], freed: set[int], directory_id: int, name: str, entry_id: int) -> bool:
-    """Say whether a change, of *entries* and the *freed*, leaves an entry with another name or directory than given."""
-    if entry_id in freed:
-        return True
-    entry = entries.get(entry_id)
-    return entry is not None and not (
-        isinstance(entry, (Directory, File, Symlink)) and is_at(entry, directory_id, name)
-    )
 
 
 def _encoded(items: Iterable[tuple[int, FSEntry | Page]]) -> list[tuple[int, bytes]]:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
@@ -124,7 +125,7 @@ class Counter:
         self._stored = 1
         self._free: list[int] = []
         self._hints: set[int] = set()
-        self._taken: list[int] = []
+        self._taken = array("I")  # a transaction may take millions
         self._has_searched = False
         self._has_news = False
         self._is_low = False
@@ -223,7 +224,7 @@ class Counter:
 
     def commit(self) -> None:
         """Say that the ids given out, and record 0 where it was due, were committed."""
-        self._taken.clear()
+        del self._taken[:]
         if self._next > self._stored:
             self._stored = self._limit()
 

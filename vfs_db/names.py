@@ -16,65 +16,84 @@ from vfs_db import codec
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.page import Page
 
-__all__ = ["KNOWN_WEIGHT", "Names", "read_names"]
+__all__ = ["KNOWN_WEIGHT", "Names", "listed", "read_names"]
 
 KNOWN_WEIGHT: Final = 200
 """Bytes that a name which was looked up takes: its text, its id, its place in a dictionary."""
 _HASH_WEIGHT: Final = 8
-_HASH_MASK: Final = 0xFFFF_FFFF
+_ID_MASK: Final = 0xFFFF_FFFF
 
 
 def _key_of(name: bytes) -> int:
     """Return what stands for *name* among hashes. Differs from process to process, so that nobody can choose collisions."""
-    return hash(name) & _HASH_MASK
+    return hash(name) & _ID_MASK
 
 
 class Names(dict[str, int]):
-    """The names that were looked up, with their entries' ids; `ids_of` finds any other.
+    """Names and the ids of their entries: all that are in a directory, or those that were looked up, and a hash of each.
 
     *damage*: why some of the directory's entries could not be read.
     """
 
     __slots__ = ("_hashes", "damage")
 
-    def __init__(self, keys: Iterable[tuple[int, int]] = ()) -> None:
-        """Take (key, id) of every name in the directory; a key is what `_key_of` gives."""
+    def __init__(self, keys: Iterable[tuple[int, int]] | None = None) -> None:
+        """Take (key, id) of every name in the directory, where a key is what `_key_of` gives. None: all will be put in."""
         super().__init__()
         self.damage = ""
-        self._hashes = array("Q", sorted(key << 32 | one_id for key, one_id in keys))
+        self._hashes = None if keys is None else array("Q", sorted(key << 32 | one_id for key, one_id in keys))
 
     def weight(self) -> int:
         """Return about how many bytes are held."""
-        return KNOWN_WEIGHT * (len(self) + 1) + _HASH_WEIGHT * len(self._hashes)
+        return KNOWN_WEIGHT * (len(self) + 1) + _HASH_WEIGHT * len(self._hashes or ())
 
     def ids_of(self, name: str) -> list[int]:
-        """Return the ids of the entries that may have *name*: a few at most."""
+        """Return the ids of the entries that may have *name*, which is not among those looked up: a few at most."""
+        hashes = self._hashes
+        if hashes is None:
+            return []
         try:
-            return self._ids(_key_of(name.encode("utf-8", "surrogateescape")))
+            low = _key_of(name.encode("utf-8", "surrogateescape")) << 32
         except UnicodeEncodeError:
             return []
-
-    def _ids(self, key: int) -> list[int]:
-        hashes = self._hashes
-        first = bisect_left(hashes, key << 32)
+        at = bisect_left(hashes, low)
         found = []
-        for at in range(first, len(hashes)):
-            if hashes[at] >> 32 != key:
-                break
-            found.append(hashes[at] & _HASH_MASK)
+        while at < len(hashes) and hashes[at] ^ low <= _ID_MASK:
+            found.append(hashes[at] & _ID_MASK)
+            at += 1
         return found
 
-    def update_name(self, name: str, entry_id: int, is_gone: Callable[[int], bool]) -> None:
+    def update_name(self, name: str, entry_id: int, is_gone: Callable[[int, str], bool]) -> None:
         """Give *name* to the entry *entry_id*, to none when that is 0; *is_gone* tells whose name it is not any more."""
-        key = _key_of(name.encode("utf-8", "surrogateescape"))
-        for one_id in self._ids(key):
-            if one_id == entry_id or is_gone(one_id):
-                del self._hashes[bisect_left(self._hashes, key << 32 | one_id)]
         if entry_id:
-            insort(self._hashes, key << 32 | entry_id)
             self[name] = entry_id
         else:
             self.pop(name, None)
+        hashes = self._hashes
+        if hashes is None:
+            return
+        low = _key_of(name.encode("utf-8", "surrogateescape")) << 32
+        at = bisect_left(hashes, low)
+        while at < len(hashes) and hashes[at] ^ low <= _ID_MASK:
+            one_id = hashes[at] & _ID_MASK
+            if one_id == entry_id or is_gone(one_id, name):
+                del hashes[at]
+            else:
+                at += 1
+        if entry_id:
+            insort(hashes, low | entry_id)
+
+
+def listed(directory: Directory, known: Mapping[int, FSEntry | Page]) -> Names | None:
+    """Return the names in *directory* where all its entries are *known*, else None; the first of two equal ones counts."""
+    names = Names()
+    for one_id in directory.children:
+        entry = known.get(one_id)
+        if not isinstance(entry, (Directory, File, Symlink)):
+            return None
+        if entry.parent_id == directory.metadata.id:
+            names.setdefault(entry.metadata.name, one_id)
+    return names
 
 
 def read_names(

@@ -22,7 +22,7 @@ from vfs_db.change import OpenTransaction
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import database_error
 from vfs_db.metadata import Metadata
-from vfs_db.names import KNOWN_WEIGHT, Names, read_names
+from vfs_db.names import KNOWN_WEIGHT, Names, listed, read_names
 from vfs_db.page import CorruptPage, Page, decode_page, peek_name
 from vfs_db.store import Store
 
@@ -268,14 +268,8 @@ class State:
 
     def _read_names(self, directory: Directory, known: Mapping[int, FSEntry | Page]) -> Names:
         """Return the names in *directory*, read of the entries as they are stored but for those *known*."""
-        directory_id = directory.metadata.id
-        names = read_names(directory.children, known, self.store.metadata.get, self._raw)
-        entries = [known.get(one_id) for one_id in directory.children]
-        if all(entries):  # they were listed, and what is listed is asked for by name next
-            for entry in entries:
-                if isinstance(entry, (Directory, File, Symlink)) and entry.parent_id == directory_id:
-                    names.setdefault(entry.metadata.name, entry.metadata.id)
-        return names
+        names = listed(directory, known)
+        return read_names(directory.children, known, self.store.metadata.get, self._raw) if names is None else names
 
     def learn(self, directory_id: int, names: Names, found: Metadata, version: int) -> None:
         """Note in *names*, which were those of a directory at *version*, where a name was found to lead."""

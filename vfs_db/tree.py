@@ -57,7 +57,8 @@ def find(state: State, directory: Directory, name: str) -> FSEntry | None:
     known = names.get(name)
     if known is not None:
         return state.entry(known)
-    found = _find_among(state, directory, names.ids_of(name), name)
+    ids = names.ids_of(name)
+    found = _find_among(state, directory, ids, name) if ids else None
     if found is not None:
         state.learn(directory.metadata.id, names, found.metadata, version)
         return found

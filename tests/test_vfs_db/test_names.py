@@ -142,13 +142,13 @@ def test_of_two_entries_with_one_name_the_first_counts(filled: DatabaseVFS, meta
 
 
 def test_hashes_that_collide_give_both_ids_and_lose_the_one_that_left() -> None:
-    probe = Names()
-    probe.update_name("a", 5, lambda _: False)
-    probe.update_name("a", 7, lambda _: False)
+    probe = Names([])
+    probe.update_name("a", 5, lambda _id, _name: False)
+    probe.update_name("a", 7, lambda _id, _name: False)
     assert probe.ids_of("a") == [5, 7]
-    probe.update_name("a", 0, lambda one: one == 5)
+    probe.update_name("a", 0, lambda one_id, _name: one_id == 5)
     assert probe.ids_of("a") == [7]
-    probe.update_name("a", 7, lambda _: False)
+    probe.update_name("a", 7, lambda _id, _name: False)
     assert probe.ids_of("a") == [7]
     assert probe.ids_of("b") == []
     assert probe.ids_of("no text \ud800") == []
