@@ -25,7 +25,6 @@ class Readable(Protocol):
 
     def get(self, path: str, /) -> FSEntry: ...
     def get_followed(self, path: str, /) -> FSEntry: ...
-    def dir_list(self, path: str, /) -> list[FSEntry]: ...
     def each_of(self, directory: Directory, /) -> Iterator[FSEntry]: ...
     def each_by_name(self, directory: Directory, /) -> Iterator[FSEntry]: ...
 
@@ -164,11 +163,11 @@ def glob(fs: Readable, pattern: str, *, include_hidden: bool) -> Iterator[str]:
     if not names:
         yield "/"
         return
-    seen = set()
-    for path in _glob(fs, "", names, include_hidden):
-        if path not in seen:
-            seen.add(path)
-            yield prefix + path
+    found = _glob(fs, "", names, include_hidden)
+    if names.count("**") > 1:  # only then a path may be met twice
+        found = iter(dict.fromkeys(found))
+    for path in found:
+        yield prefix + path
 
 
 def _glob(fs: Readable, base: str, names: list[str], hidden: bool) -> Iterator[str]:
@@ -199,37 +198,36 @@ def _glob_found(fs: Readable, path: str, rest: list[str], hidden: bool) -> Itera
 
 
 def _glob_below(fs: Readable, base: str, rest: list[str], hidden: bool) -> Iterator[str]:
+    yield from _glob(fs, base, rest, hidden) if rest else [base] if base else []
     # An own stack instead of recursion: a tree may be deeper than Python recurses, or, damaged, contain itself.
-    stack: list[tuple[str, bool, frozenset[int]]] = [(base, True, frozenset())]
+    # Iterators, not lists, so that a directory of a million entries is not held in memory.
+    stack: list[tuple[str, Iterator[FSEntry], frozenset[int]]] = [(base, _entries(fs, base), frozenset())]
     while stack:
-        at, is_directory, above = stack.pop()
-        if not is_directory:
-            yield at
+        inside, entries, above = stack[-1]
+        entry = next(entries, None)
+        if entry is None:
+            stack.pop()
             continue
-        if rest:
-            yield from _glob(fs, at, rest, hidden)
-        elif at:
-            yield at
-        below = []
-        for entry in _entries(fs, at):
-            name = entry.metadata.name
-            path = f"{at}/{name}" if at else name
-            if name.startswith(".") and not hidden:
-                continue
-            if type(entry) is not Directory:
-                if not rest:
-                    below.append((path, False, above))
-            elif entry.metadata.id not in above:
-                below.append((path, True, above | {entry.metadata.id}))
-        stack += reversed(below)
+        name = entry.metadata.name
+        path = f"{inside}/{name}" if inside else name
+        if name.startswith(".") and not hidden:
+            continue
+        if type(entry) is not Directory:
+            if not rest:
+                yield path
+        elif entry.metadata.id not in above:
+            yield from _glob(fs, path, rest, hidden) if rest else [path]
+            stack.append((path, _entries(fs, path), above | {entry.metadata.id}))
 
 
-def _entries(fs: Readable, path: str) -> list[FSEntry]:
+def _entries(fs: Readable, path: str) -> Iterator[FSEntry]:
+    """Yield what is in the directory at *path*, by name; nothing where that is none."""
     try:
-        entries = fs.dir_list(path or "/")
+        directory = fs.get_followed(path or "/")
+        if type(directory) is Directory:
+            yield from fs.each_by_name(directory)
     except OSError:
-        return []
-    return sorted(entries, key=lambda entry: entry.metadata.name)
+        return
 
 
 def find(

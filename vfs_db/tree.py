@@ -154,7 +154,9 @@ def _all_children(state: State, directory_id: int, part: list[FSEntry], has_more
 def children(state: State, directory: Directory) -> list[FSEntry]:
     """Return the entries in *directory*, in the order in which they came. Warns (DamagedEntry) of what it can't read."""
     if isinstance(directory.children, Children):
-        return _paged_entries(state, directory, dict(scan(directory.children)))
+        items = scan(directory.children)
+        parts = iter(lambda: dict(islice(items, _SCAN_SIZE)), {})
+        return [entry for part in parts for entry in _paged_entries(state, directory, part)]
     damage: list[str] = []
     directory_id = directory.metadata.id
     found = [entry for entry in state.entries(directory.children, damage) if entry.parent_id == directory_id]

@@ -9,7 +9,7 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,7 +27,7 @@ BELOW = ["x", "y", "z"]
 paths = st.builds(
     lambda top, below: "/".join([top, *below]), st.sampled_from(TOP), st.lists(st.sampled_from(BELOW), max_size=3)
 )
-dotted_paths = st.builds(lambda path, tail: path + tail, paths, st.sampled_from(["", "/..", "/./y", "//z"]))
+dotted_paths = st.builds(lambda path, tail: path + tail, paths, st.sampled_from(["", "/", "/..", "/./y", "//z"]))
 odd_paths = st.one_of(
     paths,
     paths,
@@ -43,6 +43,7 @@ targets = st.one_of(
 contents = st.one_of(
     st.binary(max_size=20), st.sampled_from([CHUNK_SIZE, CHUNK_SIZE + 1, 3]).map(lambda size: b"c" * size)
 )
+modes = st.sampled_from(["rb", "r+b", "wb", "w+b", "xb", "x+b", "ab", "a+b"])
 offsets = st.sampled_from([0, 1, 10, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 5, 2 * CHUNK_SIZE])
 
 operations = st.one_of(
@@ -53,6 +54,7 @@ operations = st.one_of(
     st.tuples(st.just("write"), odd_paths, contents),
     st.tuples(st.just("append"), odd_paths, contents),
     st.tuples(st.just("patch"), paths, offsets, contents),
+    st.tuples(st.just("use"), odd_paths, modes, offsets, contents, st.one_of(st.none(), offsets)),
     st.tuples(st.just("truncate"), paths, offsets),
     st.tuples(st.just("read"), odd_paths),
     st.tuples(st.just("listdir"), odd_paths),
@@ -64,6 +66,7 @@ operations = st.one_of(
     st.tuples(st.just("rename"), paths, paths),
     st.tuples(st.just("rename"), paths, paths),
     st.tuples(st.just("rename"), dotted_paths, dotted_paths),
+    st.tuples(st.just("move"), paths, paths),
     st.tuples(st.just("chmod"), paths, st.sampled_from([0o755, 0o700, 0o4711])),
     st.tuples(st.just("utime"), paths, st.integers(0, 1 << 31)),
     st.tuples(st.just("rmtree"), paths),
@@ -75,6 +78,18 @@ operations = st.one_of(
 def _shape(found: os.stat_result) -> tuple[int, int, int | None]:
     is_directory = stat.S_ISDIR(found.st_mode)
     return stat.S_IFMT(found.st_mode), stat.S_IMODE(found.st_mode), None if is_directory else found.st_size
+
+
+def _used(file: IO[bytes], offset: int, data: bytes, size: int | None) -> list[Any]:
+    """Read, write and cut an open file, as far as its mode allows, and return all that it says."""
+    seen: list[Any] = [file.readable(), file.writable(), file.tell()]
+    if file.readable():
+        seen += [file.read(5), file.tell()]
+    if file.writable():
+        seen += [file.seek(offset), file.write(data), file.flush(), file.tell(), file.truncate(size)]
+    if file.readable():
+        seen += [file.seek(0), file.read()]
+    return seen
 
 
 class OnDisk:
@@ -124,6 +139,10 @@ class OnDisk:
             file.seek(offset)
             file.write(data)
 
+    def use(self, path: str, mode: str, offset: int, data: bytes, size: int | None) -> list[Any]:
+        with open(self.at(path), mode) as file:
+            return _used(cast("IO[bytes]", file), offset, data, size)
+
     def truncate(self, path: str, size: int) -> None:
         os.truncate(self.at(path), size)
 
@@ -153,6 +172,8 @@ class OnDisk:
 
     def rename(self, old: str, new: str) -> None:
         os.rename(self.at(old), self.at(new))
+
+    move = rename
 
     def chmod(self, path: str, mode: int) -> None:
         os.chmod(self.at(path), mode)
@@ -229,6 +250,10 @@ class OnOurs:
             file.seek(offset)
             file.write(data)
 
+    def use(self, path: str, mode: str, offset: int, data: bytes, size: int | None) -> list[Any]:
+        with self.fs.open(path, mode) as file:
+            return _used(cast("IO[bytes]", file), offset, data, size)
+
     def truncate(self, path: str, size: int) -> None:
         self.fs.truncate(path, size)
 
@@ -256,6 +281,9 @@ class OnOurs:
 
     def rename(self, old: str, new: str) -> None:
         self.fs.rename(old, new)
+
+    def move(self, old: str, new: str) -> None:
+        self.fs.move(old, new)
 
     def chmod(self, path: str, mode: int) -> None:
         self.fs.chmod(path, mode)
