@@ -10,7 +10,8 @@ in use is one that the counters would give out.
 from __future__ import annotations
 
 import errno
-from collections.abc import Generator, Iterable, Iterator
+from array import array
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain
 
 import attrs
@@ -21,7 +22,8 @@ from vfs_db.counter import COUNTER_ID, Counter
 from vfs_db.database import Database
 from vfs_db.entries import Directory, File, FSEntry
 from vfs_db.id_list import IdList
-from vfs_db.name_tree import Children, page_ids, scan
+from vfs_db.id_set import IdMap, IdSet
+from vfs_db.name_tree import Children, find_in, page_ids, scan
 from vfs_db.path import NAME_SIZE_MAX, join
 
 __all__ = ["Problem", "Survey", "check"]
@@ -45,10 +47,13 @@ class Survey:
 
     def __init__(self, state: Commits) -> None:
         self.state = state
-        self.entries: dict[int, FSEntry] = {}
-        self.paths: dict[int, str] = {}
-        self.chunk_owner: dict[int, int] = {}
-        self.keep: dict[int, list[int]] = {}
+        self.entries = IdSet()
+        """Those that can be reached."""
+        self.chunk_owner = IdMap()
+        """Chunk -> its file."""
+        self._paths: dict[int, str] = {}
+        """Of the directories that can be reached."""
+        self.keep: dict[int, Sequence[int]] = {}
         """Directory id -> the children it should have, where that differs from those it has."""
         self.rename: dict[int, str] = {}
         self.resize: dict[int, int] = {}
@@ -67,17 +72,15 @@ class Survey:
 
     def run(self) -> Iterator[Problem]:
         """Yield the problems, noting what would mend them."""
-        root = self._read(self.state.root_id)
-        self._note(root, "/")
-        stack: list[FSEntry] = [root]
+        self.entries.add(self.state.root_id)
+        self._paths[self.state.root_id] = "/"
+        stack = [self.state.root_id]
         while stack:
-            entry = stack.pop()
-            if type(entry) is Directory:
-                found: list[FSEntry] = []
-                yield from self._directory(entry, found)
-                stack += reversed(found)
-            elif type(entry) is File:
-                yield from self._file(entry)
+            directory = self._read(stack.pop())
+            assert type(directory) is Directory
+            below: list[int] = []
+            yield from self._directory(directory, below)
+            stack += reversed(below)
         yield from self._unreached()
         yield from self._counters()
 
@@ -87,14 +90,17 @@ class Survey:
             (self.keep, self.rename, self.resize, self.shared, self.orphans, self.orphan_chunks)
         )
 
-    def _note(self, entry: FSEntry, path: str) -> None:
-        self.entries[entry.metadata.id] = entry
-        self.paths[entry.metadata.id] = path
+    def _path(self, entry: FSEntry) -> str:
+        """Return the path at which an entry was reached."""
+        entry_id = entry.metadata.id
+        found = self._paths.get(entry_id)
+        return found or join(self._paths[entry.parent_id], self.rename.get(entry_id, entry.metadata.name))
 
-    def _directory(self, directory: Directory, found: list[FSEntry]) -> Iterator[Problem]:
-        path = self.paths[directory.metadata.id]
-        names: set[str] = set()
-        keep: list[int] = []
+    def _directory(self, directory: Directory, below: list[int]) -> Iterator[Problem]:
+        """Look at what is in a directory, but for the directories: those are *below*."""
+        path = self._paths[directory.metadata.id]
+        names = _TakenNames(directory.children)
+        keep = array("I")
         is_wrong = yield from self._page_problems(directory, directory.children)
         for name, child_id in self._items(directory.children):
             try:
@@ -114,12 +120,17 @@ class Survey:
                 yield Problem("stale", path, child_id, problem)
                 continue
             keep.append(child_id)
-            if name is not None and name != child.metadata.name.encode("utf-8", "surrogateescape"):
+            is_called_so = name == child.metadata.name.encode("utf-8", "surrogateescape")
+            if name is not None and not is_called_so:
                 is_wrong = True
                 yield Problem("page", path, child_id, f"{child.metadata.name!r} is called {name!r:.300} in its page")
-            yield from self._name(child, path, names)
-            self._note(child, join(path, self.rename.get(child_id, child.metadata.name)))
-            found.append(child)
+            yield from self._name(child, path, names, is_called_so)
+            self.entries.add(child_id)
+            if type(child) is Directory:
+                self._paths[child_id] = self._path(child)
+                below.append(child_id)
+            elif type(child) is File:
+                yield from self._file(child)
         if len(keep) != len(directory.children) or is_wrong:
             self.keep[directory.metadata.id] = keep
 
@@ -138,7 +149,7 @@ class Survey:
         """Yield what is wrong with the pages of a long list, and return whether something is."""
         if not isinstance(ids, (Children, ChunkIds)):
             return False
-        entry_id, path = entry.metadata.id, self.paths[entry.metadata.id]
+        entry_id, path = entry.metadata.id, self._path(entry)
         pages = self.pages.setdefault(entry_id, [])
         try:
             pages.extend(page_ids(ids) if isinstance(ids, Children) else ids.page_ids())
@@ -154,39 +165,41 @@ class Survey:
 
     def _misplaced(self, directory: Directory, child: FSEntry) -> str:
         if child.metadata.id in self.entries:
-            return f"listed in {self.paths[directory.metadata.id]}, and in {self.paths[child.metadata.id]} already"
+            return f"listed in {self._path(directory)}, and in {self._path(child)} already"
         if child.parent_id != directory.metadata.id:
-            return f"listed in {self.paths[directory.metadata.id]}, but its directory is entry {child.parent_id}"
+            return f"listed in {self._path(directory)}, but its directory is entry {child.parent_id}"
         return ""
 
-    def _name(self, child: FSEntry, path: str, names: set[str]) -> Iterator[Problem]:
+    def _name(self, child: FSEntry, path: str, names: _TakenNames, is_called_so: bool) -> Iterator[Problem]:
         name = child.metadata.name
         size = len(name.encode("utf-8", "surrogateescape"))
+        is_taken = names.has(name, is_called_so)
         is_valid = name not in ("", ".", "..") and "/" not in name and "\0" not in name and size <= NAME_SIZE_MAX
         if not is_valid:
             yield Problem("name", path, child.metadata.id, f"{name!r:.80} can be no name")
-        elif name in names:
+        elif is_taken:
             yield Problem("name", path, child.metadata.id, f"{name!r} is there twice; only the first can be reached")
-        if not is_valid or name in names:
+        if not is_valid or is_taken:
             name = f"#{child.metadata.id}"
-            while name in names:
+            while names.has(name, False):
                 name += "_"
             self.rename[child.metadata.id] = name
-        names.add(name)
+        names.add(name, is_called_so and is_valid and not is_taken)
 
     def _file(self, file: File) -> Iterator[Problem]:
-        file_id, path = file.metadata.id, self.paths[file.metadata.id]
+        file_id, path = file.metadata.id, self._path(file)
         total = 0
         is_whole = True
         if (yield from self._page_problems(file, file.chunk_ids)):
             self.is_partial = True  # its other chunks are not known, and must not be freed
             return
         for chunk_id in file.chunk_ids:
-            if chunk_id in self.chunk_owner:
-                other = self.paths[self.chunk_owner[chunk_id]]
+            is_known = chunk_id in self.chunk_owner
+            owner_id = self.chunk_owner.setdefault(chunk_id, file_id)
+            if is_known:
+                other = self._path(self._read(owner_id))
                 self.shared.append(file_id)
                 yield Problem("shared", path, file_id, f"chunk {chunk_id} is a part of {other} too")
-            self.chunk_owner.setdefault(chunk_id, file_id)
             try:
                 size = len(self.state.chunks([chunk_id])[0])
                 total += size
@@ -241,15 +254,37 @@ class Survey:
     def _counters(self) -> Iterator[Problem]:
         store = self.state.store
         for source, used, name in (
-            (store.entry_ids, [*self.entries, *chain.from_iterable(self.pages.values())], "entry"), (store.chunk_ids, self.chunk_owner, "chunk")
-        ):  # fmt: skip
-            if isinstance(source, Counter) and used and max(used) >= source.next_id:
+            (store.entry_ids, max(self.entries.highest(), *chain((0,), *self.pages.values())), "entry"),
+            (store.chunk_ids, self.chunk_owner.highest(), "chunk"),
+        ):
+            if isinstance(source, Counter) and used >= source.next_id:
                 self.is_counter_low = True
-                yield Problem("counter", "", 0, f"the next {name} id is {source.next_id}, but {max(used)} is in use")
+                yield Problem("counter", "", 0, f"the next {name} id is {source.next_id}, but {used} is in use")
 
 
-def _ids(database: Database) -> list[int]:
-    return list(database) if isinstance(database, Iterable) else []
+class _TakenNames:
+    """The names met in a directory. Where they are in pages they ascend, so that only those that differ can be met twice."""
+
+    def __init__(self, children: IdList) -> None:
+        self._children = children if isinstance(children, Children) else None
+        self._names: set[str] = set()
+
+    def add(self, name: str, is_called_so: bool) -> None:
+        if self._children is None or not is_called_so:
+            self._names.add(name)
+
+    def has(self, name: str, is_called_so: bool) -> bool:
+        """Say whether *name* is another's; *is_called_so*: the page has this name for the entry that is asked about."""
+        if self._children is None or is_called_so or name in self._names:
+            return name in self._names
+        try:
+            return bool(find_in(self._children, name.encode("utf-8", "surrogateescape")))
+        except OSError:
+            return False
+
+
+def _ids(database: Database) -> Iterable[int]:
+    return database if isinstance(database, Iterable) else ()
 
 
 def check(state: Commits) -> Iterator[Problem]:

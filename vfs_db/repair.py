@@ -45,7 +45,7 @@ def repair(state: Commits, orphans: str) -> list[Problem]:
 def _mend(state: Commits, survey: Survey, orphans: str) -> None:
     _raise_counters(state, survey)
     for directory_id, keep in survey.keep.items():
-        directory = survey.entries[directory_id]
+        directory = state.entry(directory_id)
         assert type(directory) is Directory
         change = Change()
         relist(state, change, directory, id_list(keep), survey.pages.get(directory_id, ()))
@@ -75,11 +75,12 @@ def _mend(state: Commits, survey: Survey, orphans: str) -> None:
 def _raise_counters(state: Commits, survey: Survey) -> None:
     store = state.store
     for source, used in (
-        (store.entry_ids, [*survey.entries, *survey.orphans, *chain.from_iterable(survey.pages.values())]),
-        (store.chunk_ids, [*survey.chunk_owner, *survey.orphan_chunks]),
+        (store.entry_ids, chain((survey.entries.highest(),), survey.orphans, *survey.pages.values())),
+        (store.chunk_ids, chain((survey.chunk_owner.highest(),), survey.orphan_chunks)),
     ):
-        if isinstance(source, Counter) and max(used, default=0) >= source.next_id:
-            source.start_at(max(used) + 1)
+        highest = max(used)
+        if isinstance(source, Counter) and highest >= source.next_id:
+            source.start_at(highest + 1)
 
 
 def _unshare(state: Commits, file_id: int) -> None:
