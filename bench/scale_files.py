@@ -38,7 +38,17 @@ def report(folder: Path, percent: int, plots: Path | None) -> None:
         statistics.median(child("bench.scale_files", "open", folder / f"tree{size}", size) for _ in range(ROUNDS)) * 1e3
         for size in sizes
     ]
-    columns = {"open, ms": opening, **_lookups(folder, sizes), "memory while they are made, MiB": memory}
+    columns = {
+        "open, ms": opening,
+        **_lookups(folder, sizes),
+        "memory while they are made, MiB": memory,
+        "memory while all are walked and stat'ed, MiB": [
+            child("bench.scale_files", "visit", folder / f"tree{size}", size) / 2**20 for size in sizes
+        ],
+        "memory, made in one transaction, MiB": [
+            child("bench.scale_files", "fill-at-once", folder / f"tree{size}-at-once", size) / 2**20 for size in sizes
+        ],
+    }
     print_table("a tree, files", sizes, columns)
     draw("files in a tree", sizes, columns, plots, "tree.svg")
 
@@ -135,6 +145,24 @@ def _job_fill(path: Path, size: int) -> float:
     return highest - before
 
 
+def _job_fill_at_once(path: Path, size: int) -> float:
+    before = anonymous()
+    with vfs_db.open(path) as fs, fs.transaction():
+        for first in range(0, size, 1000):
+            fs.dir_create(str(first // 1000))
+            _create(fs, [_path(number) for number in range(first, min(first + 1000, size))])
+        return anonymous() - before
+
+
+def _job_visit(path: Path, _size: int) -> float:
+    before = highest = anonymous()
+    with vfs_db.open(path) as fs:
+        for top, _, names in fs.walk():
+            _stat(fs, [f"{top}/{name}" for name in names])
+            highest = max(highest, anonymous())
+    return highest - before
+
+
 def _job_open(path: Path, _size: int) -> float:
     start = time.perf_counter()
     fs = vfs_db.open(path)
@@ -144,5 +172,5 @@ def _job_open(path: Path, _size: int) -> float:
 
 
 if __name__ == "__main__":
-    _jobs = {"fill": _job_fill, "open": _job_open}
+    _jobs = {"fill": _job_fill, "fill-at-once": _job_fill_at_once, "visit": _job_visit, "open": _job_open}
     print(_jobs[sys.argv[1]](Path(sys.argv[2]), int(sys.argv[3])))

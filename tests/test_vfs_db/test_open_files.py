@@ -320,6 +320,38 @@ def test_standard_library_writes_and_reads_text(fs: DatabaseVFS) -> None:
     assert fs.file_read("copy") == fs.file_read("t.json")
 
 
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_pages_at_random_as_an_embedded_database_writes_them(fs: DatabaseVFS, buffering: int) -> None:
+    """Pages of 4 KiB, of which each 16th lies across two chunks; a log beside them that is cut again and again."""
+    size, count, choose = 4096, 100, random.Random(5)
+    wanted = bytearray(size * count)
+    fs.file_write("db", bytes(wanted))
+    with (
+        fs.open("db", "r+b", buffering) as file,
+        fs.open("db", "rb", buffering=0) as other,
+        fs.open("log", "w+b") as log,
+    ):
+        for turn in range(120):
+            at = choose.randrange(count) * size
+            page = choose.randbytes(size)
+            log.seek(0, io.SEEK_END)
+            log.write(page)
+            file.seek(at)
+            assert file.read(size) == wanted[at : at + size]
+            file.seek(at)
+            assert file.write(page) == size
+            wanted[at : at + size] = page
+            if turn % 10 == 9:
+                file.flush()
+                log.seek(-size, io.SEEK_END)
+                assert log.read() == page
+                assert log.truncate(0) == log.seek(0) == 0
+                other.seek(at)
+                assert other.read(size) == page
+    assert fs.file_read("db") == wanted
+    assert fs.stat("log").st_size == 0
+
+
 def test_one_handle_in_many_threads(fs: DatabaseVFS) -> None:
     with fs.open("log", "ab", buffering=0) as file:
 
