@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import random
+import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -194,3 +197,45 @@ def test_databases_that_are_refused_are_left_as_they_were() -> None:
         vfs_db.new(data, metadata)
     assert list(data) == [3]
     assert list(metadata) == []
+
+
+def test_names_that_move_while_others_look_them_up_never_lead_astray(filled: DatabaseVFS) -> None:
+    """Lookups learn names, and read them anew after each refresh, while a writer renames and replaces."""
+    ids = {str(number): filled.get(f"d/{number}").metadata.id for number in range(60)}
+    is_over = threading.Event()
+    astray: list[object] = []
+
+    def look() -> None:
+        choose = random.Random(3)
+        while not is_over.is_set():
+            name = choose.choice([str(choose.randrange(60)), f"{choose.randrange(60)}'"])
+            try:
+                found = filled.get(f"d/{name}").metadata
+            except FileNotFoundError:
+                continue
+            except BaseException as error:  # noqa: BLE001 - told below
+                astray.append(error)
+                return
+            if (found.name, found.id) != (name, ids[name.removesuffix("'")]):
+                astray.append((name, found))
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        for thread in threads:
+            thread.start()
+        for turn in range(1500):
+            name = str(turn % 60)
+            if turn % 100 == 0:
+                filled.refresh()
+            filled.rename(f"d/{name}", f"d/{name}'")
+            filled.rename(f"d/{name}'", f"d/{name}")
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+    assert astray == []
+    assert {name: filled.get(f"d/{name}").metadata.id for name in ids} == ids
+    assert not any(filled.exists(f"d/{name}'") for name in ids)
