@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 from array import array
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
@@ -16,7 +16,7 @@ from vfs_db import codec
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.page import Page
 
-__all__ = ["KNOWN_WEIGHT", "Names", "listed", "read_names"]
+__all__ = ["KNOWN_WEIGHT", "Names", "key_of", "listed", "read_names"]
 
 KNOWN_WEIGHT: Final = 200
 """Bytes that a name which was looked up takes: its text, its id, its place in a dictionary."""
@@ -24,13 +24,13 @@ _HASH_WEIGHT: Final = 8
 _ID_MASK: Final = 0xFFFF_FFFF
 
 
-def _key_of(name: bytes) -> int:
+def key_of(name: bytes) -> int:
     """Return what stands for *name* among hashes. Differs from process to process, so that nobody can choose collisions."""
     return hash(name) & _ID_MASK
 
 
 class Names(dict[str, int]):
-    """Names and the ids of their entries: all that are in a directory, or those that were looked up, and a hash of each.
+    """Names and their entries' ids: all that are in a directory, or those looked up or changed, and hashes of the others.
 
     *damage*: why some of the directory's entries could not be read.
     """
@@ -38,7 +38,7 @@ class Names(dict[str, int]):
     __slots__ = ("_hashes", "damage")
 
     def __init__(self, keys: Iterable[tuple[int, int]] | None = None) -> None:
-        """Take (key, id) of every name in the directory, where a key is what `_key_of` gives. None: all will be put in."""
+        """Take (key, id) of every name in the directory, where a key is what `key_of` gives. None: all will be put in."""
         super().__init__()
         self.damage = ""
         self._hashes = None if keys is None else array("Q", sorted(key << 32 | one_id for key, one_id in keys))
@@ -53,7 +53,7 @@ class Names(dict[str, int]):
         if hashes is None:
             return []
         try:
-            low = _key_of(name.encode("utf-8", "surrogateescape")) << 32
+            low = key_of(name.encode("utf-8", "surrogateescape")) << 32
         except UnicodeEncodeError:
             return []
         at = bisect_left(hashes, low)
@@ -72,16 +72,14 @@ class Names(dict[str, int]):
         hashes = self._hashes
         if hashes is None:
             return
-        low = _key_of(name.encode("utf-8", "surrogateescape")) << 32
+        low = key_of(name.encode("utf-8", "surrogateescape")) << 32
         at = bisect_left(hashes, low)
         while at < len(hashes) and hashes[at] ^ low <= _ID_MASK:
             one_id = hashes[at] & _ID_MASK
-            if one_id == entry_id or is_gone(one_id, name):
+            if is_gone(one_id, name):
                 del hashes[at]
             else:
                 at += 1
-        if entry_id:
-            insort(hashes, low | entry_id)
 
 
 def listed(directory: Directory, known: Mapping[int, FSEntry | Page]) -> Names | None:
@@ -127,7 +125,7 @@ def read_names(
 
 def _key(entry_id: int, entry: FSEntry | Page | None, get: Callable[[int], bytes]) -> int:
     if entry is None:
-        return _key_of(codec.name_of(get(entry_id), entry_id))
+        return key_of(codec.name_of(get(entry_id), entry_id))
     if isinstance(entry, (Directory, File, Symlink)):
-        return _key_of(entry.metadata.name.encode("utf-8", "surrogateescape"))
+        return key_of(entry.metadata.name.encode("utf-8", "surrogateescape"))
     raise codec.CorruptEntry("the record holds a page")

@@ -9,11 +9,12 @@ import threading
 import tracemalloc
 from pathlib import Path
 
+import attrs
 import pytest
 
 import vfs_db
-from vfs_db import CHUNK_SIZE, DatabaseVFS, MemoryDatabase, codec
-from vfs_db.names import KNOWN_WEIGHT, Names, read_names
+from vfs_db import CHUNK_SIZE, DatabaseVFS, Directory, MemoryDatabase, codec
+from vfs_db.names import KNOWN_WEIGHT, Names, key_of, read_names
 
 
 class Counting(MemoryDatabase):
@@ -145,16 +146,31 @@ def test_of_two_entries_with_one_name_the_first_counts(filled: DatabaseVFS, meta
 
 
 def test_hashes_that_collide_give_both_ids_and_lose_the_one_that_left() -> None:
-    probe = Names([])
-    probe.update_name("a", 5, lambda _id, _name: False)
-    probe.update_name("a", 7, lambda _id, _name: False)
+    probe = Names([(key_of(b"a"), 7), (key_of(b"b"), 1), (key_of(b"a"), 5)])
     assert probe.ids_of("a") == [5, 7]
     probe.update_name("a", 0, lambda one_id, _name: one_id == 5)
     assert probe.ids_of("a") == [7]
-    probe.update_name("a", 7, lambda _id, _name: False)
-    assert probe.ids_of("a") == [7]
-    assert probe.ids_of("b") == []
+    probe.update_name("a", 9, lambda one_id, _name: one_id == 7)
+    assert (probe["a"], probe.ids_of("a")) == (9, [])
+    assert probe.ids_of("b") == [1]
+    assert probe.ids_of("c") == []
     assert probe.ids_of("no text \ud800") == []
+
+
+def test_entry_that_is_of_another_directory_now_is_not_found_where_it_is_still_listed(
+    filled: DatabaseVFS, metadata: Counting
+) -> None:
+    """As a kill leaves it over databases without transactions."""
+    filled.dir_create("other")
+    moved = filled.file_create("other/moved")
+    directory = filled.get("d")
+    assert isinstance(directory, Directory)
+    listing = attrs.evolve(directory, children=directory.children.added_one(moved.metadata.id))
+    metadata.set(id=directory.metadata.id, data=codec.encode(listing))
+    filled.refresh()
+    assert not filled.exists("d/moved")
+    assert filled.get("other/moved").metadata.id == moved.metadata.id
+    assert filled.file_create("d/moved").metadata.id != moved.metadata.id
 
 
 def test_weight_is_that_of_hashes_and_of_the_names_looked_up(filled: DatabaseVFS, metadata: Counting) -> None:
