@@ -198,9 +198,14 @@ class Commits(State):
             names = self._names.get(directory_id)
             if names is not None:
                 self._names.put(directory_id, names, KNOWN_WEIGHT * len(changes))
-                is_gone = partial(change.is_gone, directory_id)
+                is_gone = None if names.is_complete else partial(change.is_gone, directory_id)
                 for name, entry_id in changes.items():
-                    names.update_name(name, entry_id, is_gone)
+                    if entry_id:
+                        names[name] = entry_id
+                    else:
+                        names.pop(name, None)
+                    if is_gone is not None:
+                        names.forget_hashes(name, is_gone)
 
     def abandon(self, marks: tuple[int, int]) -> None:
         """Take back the ids that an operation was given which failed; *marks* is what `acquire` returned."""

@@ -14,20 +14,20 @@ _RUN: Final = 16
 class IdSet:
     """Ids, 0 and up: two bytes each where they are dense, at most a hundred where each stands alone."""
 
-    __slots__ = ("_runs",)
+    __slots__ = ("runs",)
 
     def __init__(self) -> None:
-        self._runs: dict[int, int] = {}
-        """Id // 64 -> a bit for each of 64 ids."""
+        self.runs: dict[int, int] = {}
+        """Id // 64 -> a bit for each of 64 ids; empty when the set is, which is quicker to see than to ask for an id."""
 
     def add(self, one_id: int) -> None:
         """Put one id in."""
         run = one_id >> 6
-        self._runs[run] = self._runs.get(run, 0) | 1 << (one_id & 63)
+        self.runs[run] = self.runs.get(run, 0) | 1 << (one_id & 63)
 
     def update(self, ids: Iterable[int]) -> None:
         """Put *ids* in."""
-        runs = self._runs
+        runs = self.runs
         for one_id in ids:
             run = one_id >> 6
             runs[run] = runs.get(run, 0) | 1 << (one_id & 63)
@@ -35,20 +35,20 @@ class IdSet:
     def discard(self, one_id: int) -> None:
         """Take *one_id* out, if it is there."""
         run = one_id >> 6
-        left = self._runs.get(run, 0) & ~(1 << (one_id & 63))
+        left = self.runs.get(run, 0) & ~(1 << (one_id & 63))
         if left:
-            self._runs[run] = left
+            self.runs[run] = left
         else:
-            self._runs.pop(run, None)
+            self.runs.pop(run, None)
 
     def __contains__(self, one_id: object) -> bool:
-        return isinstance(one_id, int) and bool(self._runs.get(one_id >> 6, 0) >> (one_id & 63) & 1)
+        return isinstance(one_id, int) and bool(self.runs.get(one_id >> 6, 0) >> (one_id & 63) & 1)
 
     def __bool__(self) -> bool:
-        return bool(self._runs)
+        return bool(self.runs)
 
     def __iter__(self) -> Iterator[int]:
-        for run, bits in self._runs.items():
+        for run, bits in self.runs.items():
             left = bits
             while left:
                 lowest = left & -left
@@ -57,8 +57,8 @@ class IdSet:
 
     def highest(self) -> int:
         """Return the highest id, 0 of none. Costs a look at each run."""
-        run = max(self._runs, default=0)
-        return max(0, (run << 6) + self._runs.get(run, 0).bit_length() - 1)
+        run = max(self.runs, default=0)
+        return max(0, (run << 6) + self.runs.get(run, 0).bit_length() - 1)
 
 
 class IdMap:

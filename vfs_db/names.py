@@ -63,12 +63,13 @@ class Names(dict[str, int]):
             at += 1
         return found
 
-    def update_name(self, name: str, entry_id: int, is_gone: Callable[[int, str], bool]) -> None:
-        """Give *name* to the entry *entry_id*, to none when that is 0; *is_gone* tells whose name it is not any more."""
-        if entry_id:
-            self[name] = entry_id
-        else:
-            self.pop(name, None)
+    @property
+    def is_complete(self) -> bool:
+        """Say whether every name is here, and there are no hashes."""
+        return self._hashes is None
+
+    def forget_hashes(self, name: str, is_gone: Callable[[int, str], bool]) -> None:
+        """Forget which entries may have *name*, as far as *is_gone* says that they have it no more."""
         hashes = self._hashes
         if hashes is None:
             return

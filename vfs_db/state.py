@@ -114,10 +114,10 @@ class State:
         """Return the entry with that id. Raises OSError (EIO) if it is missing or damaged."""
         transaction = self.transaction
         if transaction is not None and transaction.thread == threading.get_ident():
-            if entry_id in transaction.gone:
+            if transaction.gone.runs and entry_id in transaction.gone:
                 raise missing(entry_id)
             entry = transaction.entries.get(entry_id)
-            if entry is None and entry_id in transaction.written:
+            if entry is None and transaction.written.runs and entry_id in transaction.written:
                 entry = transaction.loaded.get(entry_id) or self._load(entry_id, transaction)
             if entry is not None:
                 return as_entry(entry_id, entry)

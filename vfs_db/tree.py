@@ -57,7 +57,7 @@ def find(state: State, directory: Directory, name: str) -> FSEntry | None:
     known = names.get(name)
     if known is not None:
         return state.entry(known)
-    ids = names.ids_of(name)
+    ids = None if names.is_complete else names.ids_of(name)
     found = _find_among(state, directory, ids, name) if ids else None
     if found is not None:
         state.learn(directory.metadata.id, names, found.metadata, version)
