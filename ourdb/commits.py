@@ -406,13 +406,10 @@ class Commits:
         self.appended += 1
         if self.journal is not None and self.is_checkpoint_due():
             self.checkpoint()
+        if len(self.stores) > 1:
+            return self.appended
         with self.publishing:
-            self.plain = (
-                self.journal is not None
-                and self.refusal is None
-                and len(self.stores) == 1
-                and not self.stores[0].snapshots
-            )
+            self.plain = self.journal is not None and self.refusal is None and not self.stores[0].snapshots
             if self.plain and self.journal is not None:
                 files = self.stores[0].files
                 self.plain_fd = files.fd(files.end_file)

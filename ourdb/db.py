@@ -15,7 +15,7 @@ from functools import partial
 from threading import get_ident
 from time import sleep
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeAlias, TypeVar
 from zlib import crc32
 
 from ourdb import maintenance
@@ -48,6 +48,7 @@ __all__ = ["OurDB", "Synchronous", "joined", "new", "open_recovered", "repair"]
 Synchronous = Literal["full", "normal", "off"]
 
 _T = TypeVar("_T")
+_Sets: TypeAlias = "Sequence[tuple[int | None, bytes | memoryview]]"
 
 _LEVELS: Final = ("full", "normal", "off")
 _TIMEOUT_MAX: Final = 1e9
@@ -465,7 +466,7 @@ class OurDB:
     def _set_group(self, items: list[tuple[int | None, bytes]]) -> list[int] | None:
         """Commit what several threads set, durably, or return None, nothing changed: each is to do it the general way."""
         try:
-            return self._commit_batch(lambda: [Part(self._store, items)])
+            return self._commit_batch(items)
         except (OSError, OurDBError):
             return None  # whose fault it is, if anyone's, the general way tells
 
@@ -545,7 +546,7 @@ class OurDB:
     def set_many(self, items: Iterable[tuple[int | None, bytes]]) -> list[int]:
         """Store several (id, data) in one commit and return the ids; all or nothing. Errors as `set`."""
         if isinstance(items, (list, tuple)) and len(items) <= _BATCH_MAX:
-            ids = self._commit_batch(lambda: [Part(self._store, items)])
+            ids = self._commit_batch(items)
             if ids is not None:
                 return ids
         with self._while_open(), self._commits.begin() as transaction:
@@ -569,38 +570,44 @@ class OurDB:
 
         The same as a transaction that does so, in half of the time for a few records. Errors as `set` and `delete`.
         """
-
-        def parts() -> list[Part]:
-            made = [Part(self._store, sets, deletes)]
-            if joined_sets or joined_deletes:
-                others = [store for store in self._commits.stores if store is not self._store]
-                if not others:
-                    raise OurDBError(f"{self.path} is not joined with another database")
-                made.append(Part(others[0], joined_sets, joined_deletes))
-            return made
-
-        if self._commit_batch(parts) is not None:
+        if self._commit_batch(sets, deletes, joined_sets, joined_deletes) is not None:
             return
         with self._while_open(), self._commits.begin() as transaction:
-            for store, some_sets, some_deletes in parts():
+            for store, some_sets, some_deletes in self._parts(sets, deletes, joined_sets, joined_deletes):
                 transaction.set_many(store, some_sets)
                 for record_id in some_deletes:
                     transaction.delete(store, record_id)
 
-    def _commit_batch(self, parts: Callable[[], list[Part]]) -> list[int] | None:
-        """Commit *parts* and return the ids set; None, and nothing is changed, where a transaction has to do it."""
+    def _commit_batch(
+        self,
+        sets: _Sets,
+        deletes: Sequence[int] = (),
+        joined_sets: _Sets = (),
+        joined_deletes: Sequence[int] = (),
+    ) -> list[int] | None:
+        """Commit sets and deletes, and return the ids set; None, and nothing is changed, where a transaction has to do it."""
         commits = self._commits
         commits.acquire()
         try:
-            ids = commit_batch(
-                commits, parts()
-            )  # made now: until the lock was held, a compaction could change the store
+            # Its stores are asked for now: until the lock was held, a compaction could put others in place.
+            ids = commit_batch(commits, self._parts(sets, deletes, joined_sets, joined_deletes))
             ticket = commits.appended
         finally:
             commits.lock.release()
         if ids is not None and commits.synchronous == "full":
             commits.sync_up_to(ticket)
         return ids
+
+    def _parts(
+        self, sets: _Sets, deletes: Sequence[int], joined_sets: _Sets, joined_deletes: Sequence[int]
+    ) -> list[Part]:
+        parts = [Part(self._store, sets, deletes)]
+        if joined_sets or joined_deletes:
+            others = [store for store in self._commits.stores if store is not self._store]
+            if not others:
+                raise OurDBError(f"{self.path} is not joined with another database")
+            parts.append(Part(others[0], joined_sets, joined_deletes))
+        return parts
 
     @contextmanager
     def transaction(self) -> Iterator[OurDB]:

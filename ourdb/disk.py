@@ -41,7 +41,7 @@ def _pread_by_seek(fd: int, size: int, position: int) -> bytes:
         return os.read(fd, size)
 
 
-def _pwrite_by_seek(fd: int, data: bytes | memoryview, position: int) -> int:
+def _pwrite_by_seek(fd: int, data: bytes | bytearray | memoryview, position: int) -> int:
     with _seek_lock:
         os.lseek(fd, position, os.SEEK_SET)
         return os.write(fd, data)
@@ -83,7 +83,9 @@ class Disk:
     """The operating system's files. Methods raise OSError as `os` does."""
 
     pread: Callable[[int, int, int], bytes] = staticmethod(getattr(os, "pread", _pread_by_seek))
-    pwrite: Callable[[int, bytes | memoryview, int], int] = staticmethod(getattr(os, "pwrite", _pwrite_by_seek))
+    pwrite: Callable[[int, bytes | bytearray | memoryview, int], int] = staticmethod(
+        getattr(os, "pwrite", _pwrite_by_seek)
+    )
     fsync = staticmethod(os.fsync)
     fdatasync = staticmethod(getattr(os, "fdatasync", os.fsync))
     truncate = staticmethod(os.ftruncate)
@@ -109,13 +111,13 @@ class Disk:
 
     def write_all(self, fd: int, data: bytes | bytearray | memoryview, position: int) -> None:
         """Write all of *data* at *position*; a short write is continued."""
-        view = memoryview(data)
-        while view:
-            written = self.pwrite(fd, view, position)
-            if written == 0:
+        size = len(data)
+        written = self.pwrite(fd, data, position) if size else 0
+        while written < size:
+            more = self.pwrite(fd, memoryview(data)[written:], position + written)
+            if more == 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            view = view[written:]
-            position += written
+            written += more
 
     def pwritev(self, fd: int, parts: Sequence[bytes | bytearray | memoryview], position: int) -> int:
         """Write *parts* one after the other at *position*; return how many bytes were written."""
@@ -126,7 +128,10 @@ class Disk:
     def write_parts(self, fd: int, parts: Sequence[bytes | bytearray | memoryview], position: int) -> None:
         """Write all of *parts*, one after the other, at *position*; large ones are not copied together first."""
         size = sum(map(len, parts))
-        written = self.pwritev(fd, parts, position) if size > _COPIED_MAX else 0
+        if size <= _COPIED_MAX:
+            self.write_all(fd, b"".join(parts), position)
+            return
+        written = self.pwritev(fd, parts, position)
         if written < size:
             self.write_all(fd, memoryview(b"".join(parts))[written:], position + written)
 

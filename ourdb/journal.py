@@ -97,6 +97,7 @@ RESERVE: Final = 64 << 10
 _GROWTH: Final = 1 << 20
 
 _SALT_AT: Final = 12
+_JOINED_MAX: Final = 4096
 _LOOK_AHEAD: Final = 1 << 20
 _LOOKS: Final = 64
 
@@ -230,9 +231,13 @@ class Journal:
         self.restart_at(COMMITS_AT, header.seed, 0)
 
     def frame(self, operations: bytes | bytearray, count: int, next_ids: tuple[int, int], inlined: bytes) -> Frame:
-        """Return the parts of the next commit. They stay apart, for a huge one would be in memory twice."""
+        """Return the parts of the next commit. Those of a large one stay apart, for it would be in memory twice."""
         size = PREFIX.size + len(operations) + len(inlined)
         head = PREFIX.pack(0, size, count, self.salt, self.number + 1, *next_ids)[4:]
+        if size <= _JOINED_MAX:
+            body = b"".join((head, operations, inlined))
+            crc = crc32(body, self.chain)
+            return Frame(size, crc, (CHECKSUM.pack(crc), body))
         crc = crc32(head, self.chain)
         crc = crc32(inlined, crc32(operations, crc))
         return Frame(size, crc, (CHECKSUM.pack(crc) + head, operations, inlined))

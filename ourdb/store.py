@@ -301,11 +301,12 @@ class Store:
 
     def publish(self, pending: dict[int, int]) -> None:
         """Make *pending* (id -> location) the committed state; snapshots keep what it replaces."""
-        for reference in tuple(self.snapshots):
-            snapshot = reference()
-            if snapshot is not None:
-                for record_id in pending:
-                    snapshot.keep(record_id, self.locate(record_id))
+        if self.snapshots:
+            for reference in tuple(self.snapshots):
+                snapshot = reference()
+                if snapshot is not None:
+                    for record_id in pending:
+                        snapshot.keep(record_id, self.locate(record_id))
         if len(pending) < len(self.overlay):
             self.overlay.update(pending)
         else:  # a huge commit is not held twice

@@ -182,7 +182,7 @@ class RecordingDisk(Disk):
             self.events.append(("name", *self._relative(path), number, True))
         return fd
 
-    def pwrite(self, fd: int, data: bytes | memoryview, position: int) -> int:
+    def pwrite(self, fd: int, data: bytes | bytearray | memoryview, position: int) -> int:
         written = os.pwrite(fd, data, position)
         self.events.append(("write", os.fstat(fd).st_ino, position, bytes(data[:written])))
         return written

@@ -147,11 +147,15 @@ class OpenTransaction(Change):
 
     def keep_map(self, directory_id: int, names: Names, weight_max: int) -> None:
         """Keep the names of a directory, as they were stored when it was first asked for one."""
+        if self.maps_weight + names.weight() > weight_max:
+            self.drop_maps()
         self.maps_weight += names.weight()
-        if self.maps_weight > weight_max:
-            self.maps = {}
-            self.maps_weight = names.weight()
         self.maps[directory_id] = names
+
+    def drop_maps(self) -> None:
+        """Forget the names of all directories."""
+        self.maps = {}
+        self.maps_weight = 0
 
     def stage_chunk(self, chunk_id: int, data: bytes) -> None:
         """Keep new content of an existing chunk until the commit: for databases that can't take it back."""
@@ -165,7 +169,7 @@ class OpenTransaction(Change):
             self.undo.pop()()
         self.prefixes = {}
         self.loaded = {}
-        self.maps = {}
+        self.drop_maps()
 
 
 def _undo_item(undo: list[Callable[[], object]], items: dict[_K, _V], key: _K) -> None:

@@ -25,7 +25,7 @@ from vfs_db.id_list import IdList
 from vfs_db.moment import moment
 from vfs_db.names import KNOWN_WEIGHT, Names
 from vfs_db.page import IdPage, NamePage, Page, encode_page
-from vfs_db.state import State
+from vfs_db.state import NAMES_MAX, State
 from vfs_db.store import Store
 
 __all__ = ["Commits", "OpenFile"]
@@ -143,13 +143,31 @@ class Commits(State):
             return
         entries = transaction.entries
         self.store.entry_ids.write(_encoded(entries.items()))
+        self._advance_maps(transaction)
         transaction.written.update(entries)
         transaction.written.update(transaction.names)
         transaction.entries = {}
         transaction.names = {}
         transaction.created.clear()  # the directories among them are not empty any more
-        transaction.maps = {}
         transaction.loaded = {}
+
+    def _advance_maps(self, transaction: OpenTransaction) -> None:
+        """Bring the names that the transaction keeps to what is stored now; without it they would be read again."""
+        for directory_id, changes in transaction.names.items():
+            names = transaction.maps.get(directory_id)
+            if names is None and directory_id not in transaction.written:
+                committed = self._names.get(directory_id)
+                if committed is not None:
+                    names = committed.copied()  # others look at the committed ones until the commit
+                    transaction.keep_map(directory_id, names, NAMES_MAX)
+            if names is not None:
+                _change_names(names, directory_id, changes, transaction)
+                transaction.maps_weight += KNOWN_WEIGHT * len(changes)
+        if transaction.maps_weight > NAMES_MAX:
+            transaction.drop_maps()
+        for entry_id, entry in transaction.entries.items():
+            if type(entry) is Directory and type(entry.children) is not IdList:
+                transaction.maps.pop(entry_id, None)
 
     def _commit(self, change: Change) -> None:
         """Write and publish one operation's change."""
@@ -198,14 +216,7 @@ class Commits(State):
             names = self._names.get(directory_id)
             if names is not None:
                 self._names.put(directory_id, names, KNOWN_WEIGHT * len(changes))
-                is_gone = None if names.is_complete else partial(change.is_gone, directory_id)
-                for name, entry_id in changes.items():
-                    if entry_id:
-                        names[name] = entry_id
-                    else:
-                        names.pop(name, None)
-                    if is_gone is not None:
-                        names.forget_hashes(name, is_gone)
+                _change_names(names, directory_id, changes, change)
 
     def abandon(self, marks: tuple[int, int]) -> None:
         """Take back the ids that an operation was given which failed; *marks* is what `acquire` returned."""
@@ -321,6 +332,8 @@ class Commits(State):
                     self._entries.pop(entry_id)
                     self._names.pop(entry_id)
                     self._pages.pop(entry_id)
+                for directory_id, names in transaction.maps.items():
+                    self._names.put(directory_id, names, names.weight())
                 self._publish(transaction)
             finally:
                 self.version += 1
@@ -352,6 +365,18 @@ class Commits(State):
             finally:
                 self.databases.each("close")
                 self.forget()
+
+
+def _change_names(names: Names, directory_id: int, changes: dict[str, int], change: Change) -> None:
+    """Bring *names*, those of a directory, up to what *change* did to them."""
+    is_gone = None if names.is_complete else partial(change.is_gone, directory_id)
+    for name, entry_id in changes.items():
+        if entry_id:
+            names[name] = entry_id
+        else:
+            names.pop(name, None)
+        if is_gone is not None:
+            names.forget_hashes(name, is_gone)
 
 
 def _encoded(items: Iterable[tuple[int, FSEntry | Page]]) -> list[tuple[int, bytes]]:

@@ -43,6 +43,14 @@ class Names(dict[str, int]):
         self.damage = ""
         self._hashes = None if keys is None else array("Q", sorted(key << 32 | one_id for key, one_id in keys))
 
+    def copied(self) -> Names:
+        """Return names of their own that can be changed."""
+        names = Names()
+        names.update(self)
+        names.damage = self.damage
+        names._hashes = None if self._hashes is None else self._hashes[:]
+        return names
+
     def weight(self) -> int:
         """Return about how many bytes are held."""
         return KNOWN_WEIGHT * (len(self) + 1) + _HASH_WEIGHT * len(self._hashes or ())

@@ -26,12 +26,12 @@ from vfs_db.names import KNOWN_WEIGHT, Names, listed, read_names
 from vfs_db.page import CorruptPage, Page, decode_page, peek_name
 from vfs_db.store import Store
 
-__all__ = ["MissingEntry", "State"]
+__all__ = ["NAMES_MAX", "MissingEntry", "State"]
 
 _T = TypeVar("_T")
 
 _ENTRIES_MAX: Final = 32768
-_NAMES_MAX: Final = 16 << 20
+NAMES_MAX: Final = 16 << 20
 """Bytes: of the hashes of two million names, where few of them were looked up."""
 _LOADED_MAX: Final = 8192
 _PAGES_MAX: Final = 512
@@ -57,7 +57,7 @@ class State:
         self.transaction: OpenTransaction | None = None
         """What is open, in whatever thread."""
         self._entries: Cache[FSEntry] = Cache(_ENTRIES_MAX)
-        self._names: Cache[Names] = Cache(_NAMES_MAX)
+        self._names: Cache[Names] = Cache(NAMES_MAX)
         self._pages: Cache[Page] = Cache(_PAGES_MAX)
 
     # Reading
@@ -249,7 +249,7 @@ class State:
         names = None if directory_id in transaction.written else self._names.get(directory_id)
         if names is None:
             names = self._read_names(directory, transaction.entries)
-            transaction.keep_map(directory_id, names, _NAMES_MAX)
+            transaction.keep_map(directory_id, names, NAMES_MAX)
         return names
 
     def _find_names(self, directory: Directory) -> Names:

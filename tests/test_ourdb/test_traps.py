@@ -45,7 +45,7 @@ class WatchedDisk(Disk):
             self._contents[os.fstat(fd).st_ino] = b""
         return fd
 
-    def pwrite(self, fd: int, data: bytes | memoryview, position: int) -> int:
+    def pwrite(self, fd: int, data: bytes | bytearray | memoryview, position: int) -> int:
         if self.before_write is not None:
             self.before_write(os.path.basename(self._paths[fd]), position, bytes(data))
         return os.pwrite(fd, data, position)

@@ -255,3 +255,60 @@ def test_names_that_move_while_others_look_them_up_never_lead_astray(filled: Dat
     assert astray == []
     assert {name: filled.get(f"d/{name}").metadata.id for name in ids} == ids
     assert not any(filled.exists(f"d/{name}'") for name in ids)
+
+
+def test_names_survive_what_a_large_transaction_writes_early(tmp_path: Path) -> None:
+    """More changes than a transaction keeps in memory: names made, moved and deleted before and after are right in it and after it."""
+    with vfs_db.open(tmp_path / "t") as fs:
+        fs.dir_create("d")
+        fs.dir_create("e")
+        for number in range(20):
+            fs.file_create(f"d/old{number}")
+        fs.refresh()
+        fs.stat("d/old0")  # its names are hashes now, but for this one
+        with fs.transaction():
+            fs.delete("d/old1")
+            fs.rename("d/old2", "d/renamed")
+            fs.move("d/old3", "e/moved")
+            for number in range(900):
+                fs.file_create(f"d/n{number}")
+            for number in range(9):  # more entries than are kept
+                fs.dir_create(f"e/{number}")
+                for one in range(1000):
+                    fs.file_create(f"e/{number}/{one}")
+            assert not fs.exists("d/old1")
+            assert not fs.exists("d/old2")
+            assert not fs.exists("d/old3")
+            assert fs.exists("d/renamed")
+            assert fs.exists("e/moved")
+            assert fs.exists("d/old4")
+            fs.delete("d/old4")
+            fs.file_create("d/old1")
+            fs.delete("d/n5")
+        seen = {entry.metadata.name for entry in fs.dir_list("d")}
+        for name in [f"old{number}" for number in range(20)] + ["renamed", "n5", "n6", "n899", "absent"]:
+            assert fs.exists(f"d/{name}") == (name in seen), name
+        assert seen.isdisjoint({"old2", "old3", "old4", "n5"})
+        assert {"old1", "renamed", "n6"} <= seen
+        assert fs.exists("e/moved")
+        assert list(fs.check()) == []
+
+
+def test_names_that_a_rolled_back_transaction_changed_are_as_before(tmp_path: Path) -> None:
+    """The names that others look at are not those that a transaction brings up to date when it writes early."""
+    with vfs_db.open(tmp_path / "t") as fs:
+        fs.dir_create("d")
+        for number in range(20):
+            fs.file_create(f"d/old{number}")
+        with pytest.raises(ZeroDivisionError), fs.transaction():
+            fs.delete("d/old1")
+            for number in range(9):
+                fs.dir_create(f"d/more{number}")
+                for one in range(1000):
+                    fs.file_create(f"d/more{number}/{one}")
+            fs.delete("d/old2")
+            raise ZeroDivisionError
+        assert fs.exists("d/old1")
+        assert fs.exists("d/old2")
+        assert not fs.exists("d/more0")
+        assert sorted(entry.metadata.name for entry in fs.dir_list("d")) == sorted(f"old{n}" for n in range(20))
