@@ -27,13 +27,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dir", type=Path, help="where to put the data (a new folder there); not on a memory disk")
     parser.add_argument("--percent", type=int, default=100, help="of the full sizes; less is quicker and says less")
     parser.add_argument("--scale", action="store_true", help="cost by number of records, 10^3 to 10^6, instead")
-    parser.add_argument("--plot", type=Path, help="with --scale: draw its tables into this folder (needs matplotlib)")
+    parser.add_argument("--churn", action="store_true", help="what grows over a million creates and deletes, instead")
+    parser.add_argument(
+        "--plot", type=Path, help="with --scale or --churn: draw its tables into this folder (needs matplotlib)"
+    )
     options = parser.parse_args(arguments)
     unknown = set(options.names) - {group.name for group in GROUPS}
     if unknown:
         parser.error(f"no benchmark is called {min(unknown)}")
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.dir) as folder:
-        if options.scale:
+        if options.churn:
+            from bench import churn
+
+            churn.report(Path(folder), options.percent, options.plot)
+        elif options.scale:
             from bench import scale, scale_files
 
             scale.report(Path(folder), options.percent, options.plot)
