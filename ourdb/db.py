@@ -603,10 +603,10 @@ class OurDB:
     ) -> list[Part]:
         parts = [Part(self._store, sets, deletes)]
         if joined_sets or joined_deletes:
-            others = [store for store in self._commits.stores if store is not self._store]
-            if not others:
+            first, second = self._commits.stores[0], self._commits.stores[-1]
+            if first is second:
                 raise OurDBError(f"{self.path} is not joined with another database")
-            parts.append(Part(others[0], joined_sets, joined_deletes))
+            parts.append(Part(second if first is self._store else first, joined_sets, joined_deletes))
         return parts
 
     @contextmanager

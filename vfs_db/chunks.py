@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from vfs_db.change import Change
 from vfs_db.chunk_tree import ChunkIds, ChunkPages, appended, build, cut
 from vfs_db.commit import Commits
-from vfs_db.entries import File
+from vfs_db.entries import File, quick_file
 from vfs_db.errors import os_error
 from vfs_db.id_list import IdList, id_list
 from vfs_db.state import State, damaged
@@ -202,7 +202,7 @@ def _check_count(state: Commits, file: File, count: int) -> None:
 def _changed(state: State, file: File, size: int, ids: IdList, now: int) -> File:
     if isinstance(ids, ChunkIds):
         ids = ids.bound(state)
-    return File(file.metadata.modified(now, size), file.parent_id, ids, finder=state)
+    return quick_file(file.metadata.modified(now, size), file.parent_id, ids, state)
 
 
 def write_range(state: Commits, change: Change, file: File, offset: int, data: Buffer, now: int) -> File:

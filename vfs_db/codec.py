@@ -33,9 +33,9 @@ from functools import lru_cache
 from typing import Final
 
 from vfs_db.codec_v2 import HEAD_SIZE_V2, MalformedV2, UnknownFeature, decode_v2, encode_v2, name_of_v2
-from vfs_db.entries import Directory, File, FSEntry, PathFinder, Symlink
+from vfs_db.entries import Directory, File, FSEntry, PathFinder, Symlink, quick_directory, quick_file
 from vfs_db.id_list import IdList
-from vfs_db.metadata import FileType, Metadata
+from vfs_db.metadata import FileType, quick_metadata
 
 __all__ = [
     "ENTRY_SIZE_MAX", "FIELDS", "VERSION", "CorruptEntry", "UnsupportedEntry", "decode", "encode", "head_of",
@@ -183,16 +183,16 @@ def decode(data: bytes, finder: PathFinder | None = None) -> FSEntry:
     end = at + (count if kind == 2 else 4 * count)
     if version != VERSION or kind > 2 or type_again != kind or end > len(data):
         raise _fault(data)
-    metadata = Metadata(
+    metadata = quick_metadata(
         entry_id, name, _TYPES[kind], content_size, created_at, modified_at, accessed_at,
         mode, sys.intern(owner), sys.intern(group),
     )  # fmt: skip
     if kind == 0:
         if count and not content_size:
             raise _fault(data)
-        return File(metadata, parent_id, IdList(data[at:end]), finder=finder)
+        return quick_file(metadata, parent_id, IdList(data[at:end]), finder)
     if kind == 1:
-        return Directory(metadata, parent_id, IdList(data[at:end]), finder=finder)
+        return quick_directory(metadata, parent_id, IdList(data[at:end]), finder)
     return Symlink(metadata, parent_id, data[at:end].decode("utf-8", "surrogateescape"), finder=finder)
 
 

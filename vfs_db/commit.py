@@ -10,7 +10,7 @@ import errno
 import os
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Final, Protocol
@@ -169,14 +169,65 @@ class Commits(State):
             if type(entry) is Directory and type(entry.children) is not IdList:
                 transaction.maps.pop(entry_id, None)
 
+    def add_file(
+        self, file: File, directory: Directory, changes: dict[str, int] | None, chunk_id: int, data: bytes
+    ) -> None:
+        """Do what `apply` does for a new file of one chunk, and the *directory* that lists it now.
+
+        *changes*: what the open transaction, whose innermost block is the outermost one, has done to its names.
+        """
+        metadata, directory_id = file.metadata, directory.metadata.id
+        transaction = self.transaction
+        if transaction is None or changes is None:
+            entries = [(metadata.id, codec.encode(file)), (directory_id, codec.encode(directory))]
+            self._write(entries, [(chunk_id, data)], (), (), partial(self._publish_file, file, directory))
+            return
+        try:
+            self.store.write_chunks([(chunk_id, data)])
+        except Exception as error:
+            raise database_error(error) from error
+        staged = transaction.entries
+        staged[metadata.id] = file
+        del staged[directory_id]  # it comes behind what it lists
+        staged[directory_id] = directory
+        changes[metadata.name] = metadata.id
+        transaction.created.append(metadata.id)
+        if len(staged) > _STAGED_MAX:
+            self._write_early(transaction)
+
+    def _publish_file(self, file: File, directory: Directory) -> None:
+        self.store.committed((), ())
+        metadata, directory_id = file.metadata, directory.metadata.id
+        self._entries.put(metadata.id, file)
+        self._entries.put(directory_id, directory)
+        names = self._names.get(directory_id)
+        if names is not None:
+            names[metadata.name] = metadata.id
+            self._names.put(directory_id, names, KNOWN_WEIGHT)
+
     def _commit(self, change: Change) -> None:
         """Write and publish one operation's change."""
-        entries = _encoded(change.entries.items())
+        self._write(
+            _encoded(change.entries.items()),
+            change.chunks,
+            change.freed_entries,
+            change.freed_chunks,
+            partial(self._publish, change),
+        )
+
+    def _write(
+        self,
+        entries: list[tuple[int, bytes]],
+        chunks: Sequence[tuple[int, bytes | memoryview]],
+        freed_entries: Sequence[int],
+        freed_chunks: Sequence[int],
+        publish: Callable[[], None],
+    ) -> None:
         with self.publishing:
             self.version += 1
             try:
-                self.store.write(entries, change.chunks, change.freed_entries, change.freed_chunks)
-                self._publish(change)
+                self.store.write(entries, chunks, freed_entries, freed_chunks)
+                publish()
             except BaseException as error:
                 self.forget()
                 if isinstance(error, Exception):

@@ -11,7 +11,7 @@ from vfs_db.id_list import NO_IDS, IdList, id_list
 from vfs_db.metadata import FileType, Metadata
 from vfs_db.page import Page
 
-__all__ = ["Directory", "FSEntry", "File", "PathFinder", "Symlink", "is_at"]
+__all__ = ["Directory", "FSEntry", "File", "PathFinder", "Symlink", "is_at", "quick_directory", "quick_file"]
 
 
 class PathFinder(Protocol):
@@ -21,7 +21,7 @@ class PathFinder(Protocol):
     def page(self, page_id: int, owner_id: int, /) -> Page: ...
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class _Entry:
     metadata: Metadata
     parent_id: int
@@ -52,15 +52,25 @@ class _Entry:
         return self.metadata.file_type == FileType.symlink
 
 
+@attrs.define(eq=False)
+class _DirectoryFields(_Entry):
+    children: IdList = NO_IDS
+
+
 @attrs.frozen
-class Directory(_Entry):
+class Directory(_DirectoryFields):
     """A directory: the ids of its entries, in the order in which they came."""
 
     children: IdList = attrs.field(default=NO_IDS, converter=id_list)
 
 
+@attrs.define(eq=False)
+class _FileFields(_Entry):
+    chunk_ids: IdList = NO_IDS
+
+
 @attrs.frozen
-class File(_Entry):
+class File(_FileFields):
     """A file: the ids of its chunks in the data database, in order."""
 
     chunk_ids: IdList = attrs.field(default=NO_IDS, converter=id_list)
@@ -71,6 +81,20 @@ class Symlink(_Entry):
     """A symbolic link: its target, as it was given."""
 
     target: str = ""
+
+
+def quick_directory(metadata: Metadata, parent_id: int, children: IdList, finder: PathFinder | None) -> Directory:
+    """Return the same as `Directory`, in half of the time; see `quick_metadata`."""
+    made = _DirectoryFields(metadata, parent_id, children, finder=finder)
+    made.__class__ = Directory
+    return made  # type: ignore[return-value]
+
+
+def quick_file(metadata: Metadata, parent_id: int, chunk_ids: IdList, finder: PathFinder | None) -> File:
+    """Return the same as `File`, in half of the time; see `quick_metadata`."""
+    made = _FileFields(metadata, parent_id, chunk_ids, finder=finder)
+    made.__class__ = File
+    return made  # type: ignore[return-value]
 
 
 FSEntry: TypeAlias = Directory | File | Symlink

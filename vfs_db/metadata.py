@@ -6,7 +6,7 @@ import enum
 
 import attrs
 
-__all__ = ["Extension", "FileType", "Metadata"]
+__all__ = ["Extension", "FileType", "Metadata", "quick_metadata"]
 
 
 class FileType(enum.IntEnum):
@@ -25,13 +25,8 @@ class Extension:
     fields: tuple[tuple[int, bytes], ...] = ()
 
 
-@attrs.frozen
-class Metadata:
-    """The attributes of an entry; *size* is bytes of content.
-
-    Times are whole seconds since 1970, UTC; where nanoseconds are kept, each is a `Moment`, an int with the rest as `.ns`.
-    """
-
+@attrs.define(eq=False)
+class _Fields:
     id: int
     name: str
     file_type: FileType
@@ -44,9 +39,17 @@ class Metadata:
     group: str = "user"
     extension: Extension | None = None
 
+
+@attrs.frozen
+class Metadata(_Fields):
+    """The attributes of an entry; *size* is bytes of content.
+
+    Times are whole seconds since 1970, UTC; where nanoseconds are kept, each is a `Moment`, an int with the rest as `.ns`.
+    """
+
     def named(self, name: str) -> Metadata:
         """Return a copy with another name."""
-        return Metadata(
+        return quick_metadata(
             self.id, name, self.file_type, self.size, self.created_at, self.modified_at, self.accessed_at,
             self.mode, self.owner, self.group, self.extension,
         )  # fmt: skip
@@ -55,7 +58,7 @@ class Metadata:
         """Return a copy with another size, modified *now*; itself when that is no change."""
         if self.modified_at == now and self.size == size:
             return self
-        return Metadata(
+        return quick_metadata(
             self.id, self.name, self.file_type, size, self.created_at, now, self.accessed_at,
             self.mode, self.owner, self.group, self.extension,
         )  # fmt: skip
@@ -68,3 +71,18 @@ class Metadata:
 
     def is_symlink(self) -> bool:
         return self.file_type == FileType.symlink
+
+
+def quick_metadata(
+    id: int, name: str, file_type: FileType, size: int, created_at: int, modified_at: int, accessed_at: int, mode: int,
+    owner: str = "user", group: str = "user", extension: Extension | None = None,
+) -> Metadata:  # fmt: skip
+    """Return the same as `Metadata`, in a third of the time: a frozen class sets each field by a call.
+
+    So a class that is not frozen is filled, and made the frozen one, which has the same layout.
+    """
+    made = _Fields(
+        id, name, file_type, size, created_at, modified_at, accessed_at, mode, owner, group, extension
+    )  # fmt: skip
+    made.__class__ = Metadata
+    return made  # type: ignore[return-value]

@@ -65,8 +65,8 @@ class Store:
         self,
         entries: list[tuple[int, bytes]],
         chunks: Sequence[tuple[int, bytes | memoryview]],
-        freed_entries: list[int],
-        freed_chunks: list[int],
+        freed_entries: Sequence[int],
+        freed_chunks: Sequence[int],
     ) -> None:
         """Write entries and chunks, and delete the freed records; with transactions all or nothing."""
         if not self.is_transactional:
@@ -75,8 +75,11 @@ class Store:
         entries = self.entry_ids.extra() + entries
         chunks = [*self.chunk_ids.extra(), *chunks]
         if self._write_batch is not None:
-            with suppress(LookupError):  # a damaged tree may name records that aren't there: one by one, then
+            try:
                 self._write_batch(entries, freed_entries, joined_sets=chunks, joined_deletes=freed_chunks)
+            except LookupError:
+                pass  # a damaged tree may name records that aren't there: one by one, then
+            else:
                 return
         if not (chunks or freed_entries or freed_chunks) and self._set_many is not None:
             self._set_many(entries)  # one call is one commit
@@ -88,8 +91,8 @@ class Store:
         self,
         entries: list[tuple[int, bytes]],
         chunks: Sequence[tuple[int, bytes | memoryview]],
-        freed_entries: list[int],
-        freed_chunks: list[int],
+        freed_entries: Sequence[int],
+        freed_chunks: Sequence[int],
     ) -> None:
         if chunks:
             self.write_chunks(chunks)
@@ -104,12 +107,12 @@ class Store:
         """Write chunks one by one. A view is of a buffer that is the caller's: what a database may keep is a copy."""
         self.chunk_ids.write([(chunk_id, bytes(data)) for chunk_id, data in chunks])
 
-    def _delete(self, database: Database, ids: list[int]) -> None:
+    def _delete(self, database: Database, ids: Sequence[int]) -> None:
         for one_id in ids:
             with suppress(LookupError):  # a damaged tree may name records that aren't there
                 database.delete(one_id)
 
-    def committed(self, freed_entries: list[int], freed_chunks: list[int]) -> None:
+    def committed(self, freed_entries: Sequence[int], freed_chunks: Sequence[int]) -> None:
         """Say that the ids given out are in use now, and the freed ones free."""
         self.entry_ids.commit()
         self.chunk_ids.commit()

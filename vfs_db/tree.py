@@ -14,10 +14,10 @@ from typing import Final
 
 from vfs_db.change import Change
 from vfs_db.commit import Commits
-from vfs_db.entries import Directory, File, FSEntry, Symlink, is_at
+from vfs_db.entries import Directory, File, FSEntry, Symlink, is_at, quick_directory, quick_file
 from vfs_db.errors import DamagedEntry
 from vfs_db.id_list import NO_IDS, IdList, id_list
-from vfs_db.metadata import FileType, Metadata
+from vfs_db.metadata import FileType, Metadata, quick_metadata
 from vfs_db.name_tree import Children, Edit, build, find_in, leaf_of, page_ids, scan
 from vfs_db.name_tree import add as add_name
 from vfs_db.name_tree import remove as remove_name
@@ -25,13 +25,13 @@ from vfs_db.page import NamePage, Page
 from vfs_db.state import MissingEntry, State, damaged
 
 __all__ = [
-    "add", "all_children", "children", "find", "is_empty", "is_inside", "place", "put_in", "relist", "remove", "save",
+    "LISTED_MAX", "add", "all_children", "children", "find", "is_empty", "is_inside", "place", "put_in", "relist", "remove", "save",
     "scan_children", "with_place",
 ]  # fmt: skip
 
 _MODES: Final = (0o644, 0o755, 0o777)
 """Permission bits of a new entry, by file type."""
-_LISTED_MAX: Final = 1024
+LISTED_MAX: Final = 1024
 """Children of a version 1 directory; one more, and their names go into pages."""
 _PAGED_MIN: Final = 512
 """Children in pages; as few as this, and the directory is version 1 again."""
@@ -206,7 +206,7 @@ def add(
     if mode is None:
         mode = _MODES[kind] if like is None else like.mode
     if like is None:
-        metadata = Metadata(entry_id, name, kind, size, now, now, now, mode)
+        metadata = quick_metadata(entry_id, name, kind, size, now, now, now, mode)
     else:
         metadata = Metadata(
             entry_id, name, kind, size, now, like.modified_at, like.accessed_at, mode, like.owner, like.group
@@ -214,7 +214,7 @@ def add(
     directory_id = directory.metadata.id
     entry: FSEntry
     if kind is FileType.file:
-        entry = File(metadata, directory_id, chunk_ids, finder=state)
+        entry = quick_file(metadata, directory_id, chunk_ids, state)
     elif kind is FileType.directory:
         entry = Directory(metadata, directory_id, finder=state)
     else:
@@ -235,7 +235,7 @@ def put_in(state: Commits, change: Change, directory: Directory, entry: FSEntry,
         ids = _edited(state, change, ids, entry.metadata.name, entry_id)
     elif isinstance(ids, Children):
         ids = _listed(state, change, ids).added_one(entry_id)
-    elif len(ids) < _LISTED_MAX or state.strict_v1:
+    elif len(ids) < LISTED_MAX or state.strict_v1:
         ids = ids.added_one(entry_id)
     else:
         ids = _paged(state, change, directory, ids.added_one(entry_id))
@@ -260,8 +260,8 @@ def _unlist(state: Commits, change: Change, directory: Directory, entry: FSEntry
 def _keep(state: Commits, change: Change, directory: Directory, ids: IdList, now: int) -> None:
     metadata = directory.metadata
     change.entries.pop(metadata.id, None)  # behind its pages
-    change.entries[metadata.id] = Directory(
-        metadata.modified(now, metadata.size), directory.parent_id, ids, finder=state
+    change.entries[metadata.id] = quick_directory(
+        metadata.modified(now, metadata.size), directory.parent_id, ids, state
     )
 
 
@@ -306,7 +306,7 @@ def _edited(state: Commits, change: Change, ids: Children, name: str, entry_id: 
 def relist(state: Commits, change: Change, directory: Directory, ids: IdList, freed_pages: Iterable[int]) -> None:
     """Make *ids* the children of *directory*, in new pages where they are many."""
     change.freed_entries += freed_pages
-    if len(ids) > _LISTED_MAX and not state.strict_v1:
+    if len(ids) > LISTED_MAX and not state.strict_v1:
         ids = _paged(state, change, directory, ids)
     _keep(state, change, directory, ids, directory.metadata.modified_at)
 
@@ -333,7 +333,7 @@ def _listed(state: Commits, change: Change, ids: Children) -> IdList:
     """Return the children in a list, and free the pages."""
     pages = Children(ids.root, ids.length, ids.owner_id, _Pages(state, change))
     items = list(scan(pages))
-    if len(items) > _LISTED_MAX and not state.strict_v1:  # the count was wrong
+    if len(items) > LISTED_MAX and not state.strict_v1:  # the count was wrong
         return Children(ids.root, len(items), ids.owner_id, state)
     freed = list(page_ids(pages))
     for page_id in freed:

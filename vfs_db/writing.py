@@ -18,6 +18,7 @@ from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.id_list import NO_IDS
 from vfs_db.metadata import FileType
+from vfs_db.new_file import new_small_file
 from vfs_db.path import PathLike, as_text, parts
 from vfs_db.reading import ReadableFS
 from vfs_db.resolve import locate
@@ -188,6 +189,10 @@ class WritableFS(ReadableFS):
 
     def _file_write(self, path: str, data: chunks.Buffer) -> File:
         state = self._state
+        made = new_small_file(state, path, data) if type(data) is bytes else None
+        if made is not None:
+            self.last_inserted_id = made.metadata.id
+            return made
         directory, name, entry = locate(state, path, follow=True)
         change = Change()
         now = state.now()
