@@ -77,7 +77,7 @@ def reopened(fs: DatabaseVFS, write: Callable[[str, int], object]) -> None:
         write(f"d/{number}", 6)
 
 
-def write_as(fs: DatabaseVFS, kind: type[bytes] | type[bytearray], path: str, size: int) -> None:
+def write_as(fs: DatabaseVFS, kind: type[bytes | bytearray], path: str, size: int) -> None:
     fs.file_write(path, kind(DATA[:size]))
 
 
