@@ -205,7 +205,9 @@ def _changed(state: State, file: File, size: int, ids: IdList, now: int) -> File
     return quick_file(file.metadata.modified(now, size), file.parent_id, ids, state)
 
 
-def write_range(state: Commits, change: Change, file: File, offset: int, data: Buffer, now: int) -> File:
+def write_range(
+    state: Commits, change: Change, file: File, offset: int, data: Buffer, now: int, *, is_known_regular: bool = False
+) -> File:
     """Put *data* at byte *offset*; what lies between the end and it becomes zeros. Writes only the chunks it touches."""
     view = memoryview(data).cast("B")
     if not len(view):
@@ -213,7 +215,7 @@ def write_range(state: Commits, change: Change, file: File, offset: int, data: B
     end = offset + len(view)
     size = max(file.metadata.size, end)
     _check_count(state, file, _count(size))
-    if not is_regular(state, file):
+    if not is_known_regular and not is_regular(state, file):
         whole = bytearray(read(state, file))
         whole += bytes(max(0, end - len(whole)))
         whole[offset:end] = view

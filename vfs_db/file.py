@@ -248,7 +248,8 @@ class RawFile(io.RawIOBase):
 
     def _write_now(self, state: Commits, change: Change, file: File, view: Buffer) -> File:
         offset = file.metadata.size if self._appends else self._position
-        written = chunks.write_range(state, change, file, offset, view, state.now())
+        is_known_regular = self._regular is file
+        written = chunks.write_range(state, change, file, offset, view, state.now(), is_known_regular=is_known_regular)
         if view:  # writing nothing moves nothing, in append mode neither
             self._position = offset + len(view)
         return written
@@ -278,6 +279,7 @@ class RawFile(io.RawIOBase):
             if changed is not file:
                 change.entries[self._file_id] = changed
                 state.apply(change)
+                self._regular = changed  # as every change leaves it
         except BaseException:
             self._position = position
             state.abandon(marks)
