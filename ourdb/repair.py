@@ -98,6 +98,7 @@ def rebuild(path: str, given: dict[str, Any], id_of: IdOf | None = None, *, disk
         plans = []
         for member, folder in enumerate(folders):
             stack.callback(disk.close, _lock(disk, folder))
+            _take_back_switch(disk, folder)
             files = RecordFiles(disk, folder, read_only=False)
             stack.callback(files.close)
             is_asked_for = folder is path
@@ -268,16 +269,32 @@ def _follow_histories(plan: _Plan) -> None:
             location = older
 
 
+def _tables(path: str) -> tuple[str, str, str]:
+    lookup = os.path.join(path, "lookup")
+    return lookup, lookup + ".new", lookup + ".old"
+
+
+def _take_back_switch(disk: Disk, path: str) -> None:
+    """Put the old table back where a repair was killed between its two renames: the only one that a journal goes with."""
+    lookup, fresh, old = _tables(path)
+    if not disk.exists(lookup) and disk.exists(fresh) and disk.exists(old):
+        disk.replace(old, lookup)
+        disk.sync_folder(path)
+
+
 def _write_table(disk: Disk, plan: _Plan) -> None:
-    lookup, fresh, old = (os.path.join(plan.path, name) for name in ("lookup", "lookup.new", "lookup.old"))
+    lookup, fresh, old = _tables(plan.path)
     config = plan.config
+    # In this order, and durably: an old table beside a new one is of this repair, and no earlier one's.
     disk.remove_tree(fresh)
+    disk.sync_folder(plan.path)
+    disk.remove_tree(old)
+    disk.sync_folder(plan.path)
     disk.makedirs(fresh)
     if config.incremental_mode:
         disk.replace_file(os.path.join(fresh, ".inc"), str(plan.next_id).encode(), sync=True)
     write_full(disk, os.path.join(fresh, "data"), config.keysize, config.record_nr_max, sorted(plan.slots.items()))
     disk.replace_file(os.path.join(fresh, ".ourdb"), Identity.encode(config), sync=True)
-    disk.remove_tree(old)
     with suppress(FileNotFoundError):
         disk.replace(lookup, old)
     disk.replace(fresh, lookup)
