@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from mmap import mmap
 from threading import get_ident
 from time import sleep
 from types import TracebackType
@@ -41,7 +42,7 @@ from ourdb.record import HEADER, HEADER_SIZE
 from ourdb.recovery import recover
 from ourdb.repair import Report, rebuild
 from ourdb.shared import AbsentIdentity, Viewer
-from ourdb.store import Snapshot, Store
+from ourdb.store import Snapshot, Store, part_of
 
 __all__ = ["OurDB", "Synchronous", "joined", "new", "open_recovered", "repair"]
 
@@ -277,7 +278,25 @@ class OurDB:
 
         The first call for a version of a record verifies all of it; later ones read only what they return. Errors as `get`.
         """
-        # Written plainly, as `get`, for a record that was verified before.
+        there = self._verified(id)
+        if there is not None:
+            store, epoch, mapped, at, size = there
+            if 0 <= start < size:
+                stop = start + len(buffer)
+                if stop > size:  # noqa: PLR1730 - min() costs a tenth of the call
+                    stop = size
+                buffer[: stop - start] = memoryview(mapped)[at + start : at + stop]
+                if epoch == store.epoch:
+                    return stop - start
+        if start < 0:
+            raise ValueError(f"start must be 0 or more, not {start!r}")
+        with self._while_open():
+            checked = self._store.check_id(id)
+            return self._stable(lambda store: store.read_into(checked, buffer, start, partial(self._locate, store)))
+
+    def read_part(self, id: int, start: int, stop: int) -> bytes:
+        """Return a record's data from byte *start* to *stop*, less where it ends before; see `read_into`. Errors as `get`."""
+        # Written plainly, as `get`: without `_verified` it takes three quarters of the time.
         store = self._store
         if id.__class__ is int and id >= 0 and self._commits.transaction is None and not self.read_only:
             try:
@@ -285,25 +304,37 @@ class OurDB:
                 location = store.overlay.get(id)
                 if location is None:
                     table = store.table
-                    keysize = table.keysize
-                    at = id * keysize
-                    location = int.from_bytes(table.map[at : at + keysize], "big")
-                size = store.files.verified.get(location, 0)
-                if 0 <= start < size:
-                    stop = start + len(buffer)
-                    if stop > size:  # noqa: PLR1730 - min() costs a tenth of the call
-                        stop = size
+                    at = id * table.keysize
+                    location = int.from_bytes(table.map[at : at + table.keysize], "big")
+                files = store.files
+                if 0 <= start <= stop <= files.verified[location]:
                     at = (location & POSITION_MASK) + HEADER_SIZE
-                    buffer[: stop - start] = memoryview(store.files.maps[location >> 32])[at + start : at + stop]
+                    data = files.maps[location >> 32][at + start : at + stop]
                     if epoch == store.epoch:
-                        return stop - start
+                        return data
             except (KeyError, ValueError):
-                pass  # not mapped that far, or closed: the general way tells
-        if start < 0:
-            raise ValueError(f"start must be 0 or more, not {start!r}")
-        with self._while_open():
-            checked = store.check_id(id)
-            return self._stable(lambda store: store.read_into(checked, buffer, start, partial(self._locate, store)))
+                pass  # not mapped that far, not verified, or closed: the general way tells
+        return part_of(self.read_into, id, start, stop)
+
+    def _verified(self, record_id: int) -> tuple[Store, int, mmap, int, int] | None:
+        """Return where the data of a record is that was verified before: store, its epoch, map, position, size; None says nothing."""
+        # Written plainly, as `get`.
+        store = self._store
+        if record_id.__class__ is not int or record_id < 0 or self._commits.transaction is not None or self.read_only:
+            return None
+        epoch = store.epoch
+        try:
+            location = store.overlay.get(record_id)
+            if location is None:
+                table = store.table
+                keysize = table.keysize
+                at = record_id * keysize
+                location = int.from_bytes(table.map[at : at + keysize], "big")
+            files = store.files
+            size = files.verified[location]
+            return store, epoch, files.maps[location >> 32], (location & POSITION_MASK) + HEADER_SIZE, size
+        except (KeyError, ValueError):
+            return None  # not mapped that far, or closed: the general way tells
 
     def _read(self, record_id: object) -> bytes:
         with self._while_open():

@@ -26,7 +26,7 @@ from ourdb.lookup import LookupTable, read_inc
 from ourdb.record import HEADER, HEADER_SIZE, encode
 from ourdb.record_files import FILE_COUNT_MAX, RecordFiles
 
-__all__ = ["Snapshot", "Store"]
+__all__ = ["Snapshot", "Store", "part_of"]
 
 _GUARD_MAX: Final = 64 << 20
 
@@ -343,6 +343,14 @@ class Store:
         self.unlock()
 
 
+def part_of(read_into: Callable[[int, memoryview, int], int], record_id: int, start: int, stop: int) -> bytes:
+    """Return what *read_into* gives of a record from byte *start* to *stop*."""
+    buffer = bytearray(max(0, stop - start))
+    with memoryview(buffer) as view:
+        count = read_into(record_id, view, start)
+    return bytes(buffer[:count])
+
+
 class Snapshot:
     """One fixed state of a database, for reading; a context manager.
 
@@ -383,6 +391,10 @@ class Snapshot:
     def read_into(self, record_id: int, buffer: memoryview, start: int = 0) -> int:
         """Copy a part of the record's data, see `OurDB.read_into`. Errors as `get`."""
         return self._store.read_into(self._store.check_id(record_id), buffer, start, self.locate)
+
+    def read_part(self, record_id: int, start: int, stop: int) -> bytes:
+        """Return a part of the record's data, see `OurDB.read_part`. Errors as `get`."""
+        return part_of(self.read_into, record_id, start, stop)
 
     def get_many(self, ids: list[int]) -> list[bytes]:
         """Return the data of several records, in the order of *ids*."""

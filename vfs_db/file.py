@@ -124,6 +124,9 @@ class RawFile(io.RawIOBase):
         """Return up to *size* bytes from the position on, all for -1; empty at the end. Of one version."""
         if size is None or size < 0:
             return self.readall()
+        part = self._part(size)
+        if part is not None:
+            return part
         if size > READ_BUFFER_SIZE:
             size = min(size, max(0, self._size() - self._position))
         buffer = bytearray(size)  # the inherited method hands `readinto` no view
@@ -137,37 +140,46 @@ class RawFile(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - as the standard library's interface has it
         """Fill *buffer* from the position on; 0 at the end. Of one version; reads whole chunks, and keeps the last one."""
-        file = self._regular
-        if file is not None and type(buffer) is memoryview and not self.closed:
-            # The same as `_read_into`, written out for small reads of a file whose entry is known: half of the time.
-            with self._turn:
-                state, position, wanted = self._state, self._position, len(buffer)
-                version = state.version
-                index = position // CHUNK_SIZE
-                within = position - index * CHUNK_SIZE
-                if (
-                    within + wanted <= CHUNK_SIZE
-                    and position + wanted <= file.metadata.size
-                    and not version & 1
-                    and buffer.format == "B"
-                    and state.cached(self._file_id) is file
-                    and self._copy(file.chunk_ids[index], buffer, within) == wanted
-                    and version == state.version
-                ):
-                    self._position = position + wanted
-                    return wanted
+        part = self._part(len(buffer)) if type(buffer) is memoryview and buffer.format == "B" else None
+        if part is not None:
+            buffer[:] = part
+            return len(part)
         self._check(self._is_readable, "reading")
         with self._turn, memoryview(buffer).cast("B") as view:
             count = self._state.read(self._read_into, view)
             self._position += count
             return count
 
-    def _copy(self, chunk_id: int, buffer: memoryview, start: int) -> int:
-        try:
-            count: int = self._state.store.data.read_into(chunk_id, buffer, start)  # type: ignore[attr-defined]
-        except Exception:  # noqa: BLE001 - the general way tells what is wrong
-            return -1
-        return count
+    def _part(self, size: int) -> bytes | None:
+        """Return the next *size* bytes if they lie in one chunk of a file whose entry is known; None says nothing.
+
+        The same as `_read_into`, written out for small reads: half of the time.
+        """
+        file = self._regular
+        if file is None or not 0 < size <= CHUNK_SIZE or self.closed:
+            return None
+        with self._turn:
+            state, position = self._state, self._position
+            version = state.version
+            index = position // CHUNK_SIZE
+            start = position - index * CHUNK_SIZE
+            stop = start + size
+            if (
+                stop > CHUNK_SIZE
+                or position + size > file.metadata.size
+                or version & 1
+                or not self._is_readable
+                or state.cached(self._file_id) is not file
+            ):
+                return None
+            try:
+                part: bytes = state.store.data.read_part(file.chunk_ids[index], start, stop)  # type: ignore[attr-defined]
+            except Exception:  # noqa: BLE001 - the general way tells what is wrong
+                return None
+            if len(part) != size or version != state.version:
+                return None
+            self._position = position + size
+            return part
 
     def _read_into(self, view: memoryview) -> int:
         file = self._file()
