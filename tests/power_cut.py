@@ -8,6 +8,7 @@ their order. Different files and folders do not wait for each other.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections.abc import Iterator, Sequence
@@ -47,32 +48,59 @@ class _Inode:
 
 @attrs.define
 class _Folder:
-    durable: dict[str, int | None] = attrs.field(factory=dict)  # name -> inode number, None for a folder
+    """A folder: name -> number of an inode, or of a folder if it is negative; and the changes that are not durable."""
+
+    durable: dict[str, int | None] = attrs.field(factory=dict)
     pending: list[tuple[str, int | None, bool | str]] = attrs.field(
         factory=list
-    )  # name, inode, there or not or from where
+    )  # name, number, there or not or from where
+
+
+_ROOT = -1
 
 
 @attrs.define
 class Model:
-    """The disk as far as it is certain, and what is pending on top."""
+    """The disk as far as it is certain, and what is pending on top. *paths*: the folders' numbers, by where they are now."""
 
     inodes: dict[int, _Inode] = attrs.field(factory=dict)
-    folders: dict[str, _Folder] = attrs.field(factory=dict)
+    folders: dict[int, _Folder] = attrs.field(factory=lambda: {_ROOT: _Folder()})
+    paths: dict[str, int] = attrs.field(factory=lambda: {".": _ROOT})
 
     @classmethod
     def of(cls, root: str) -> Model:
         """Return the disk as *root* is now, all of it durable."""
         model = cls()
         for folder, names, files in os.walk(root):
-            entries = model.folders[os.path.normpath(os.path.relpath(folder, root))] = _Folder()
-            entries.durable |= dict.fromkeys(names)
+            path = os.path.normpath(os.path.relpath(folder, root))
+            entries = model.folder(path)
+            for name in names:
+                entries.durable[name] = model._new_folder(path, name)
             for name in files:
-                path = os.path.join(folder, name)
-                entries.durable[name] = number = os.stat(path).st_ino
-                with open(path, "rb") as file:
+                file_path = os.path.join(folder, name)
+                entries.durable[name] = number = os.stat(file_path).st_ino
+                with open(file_path, "rb") as file:
                     model.inodes[number] = _Inode(file.read())
         return model
+
+    def folder(self, path: str) -> _Folder:
+        """Return the folder that is at *path* now; one above the root has no way to it."""
+        if path not in self.paths:
+            self._new_folder("", path)
+        return self.folders[self.paths[path]]
+
+    def _new_folder(self, path: str, name: str) -> int:
+        number = self.paths[os.path.normpath(os.path.join(path, name))] = _ROOT - len(self.folders)
+        self.folders[number] = _Folder()
+        return number
+
+    def _move_folder(self, old: str, new: str) -> int | None:
+        number = self.paths.get(old)
+        for path in [path for path in self.paths if path == new or path.startswith(new + os.sep)]:
+            del self.paths[path]
+        for path in [path for path in self.paths if path == old or path.startswith(old + os.sep)]:
+            self.paths[new + path[len(old) :]] = self.paths.pop(path)
+        return number
 
     def apply(self, event: tuple[Any, ...]) -> None:
         """Take one recorded event into account."""
@@ -85,14 +113,18 @@ class Model:
             inode.pending.clear()
         elif kind == "name":
             folder, name, number, present = rest
-            self.folders.setdefault(folder, _Folder()).pending.append((name, number, present))
             if number is not None:
                 self.inodes.setdefault(number, _Inode())
+            elif present:
+                number = self._new_folder(folder, name)
+            self.folder(folder).pending.append((name, number, present))
         elif kind == "rename":
             folder, name, number, old_name = rest
-            self.folders.setdefault(folder, _Folder()).pending.append((name, number, old_name))
+            if number is None:
+                number = self._move_folder(*(os.path.normpath(os.path.join(folder, one)) for one in (old_name, name)))
+            self.folder(folder).pending.append((name, number, old_name))
         elif kind == "sync folder":
-            entry = self.folders.setdefault(rest[0], _Folder())
+            entry = self.folder(rest[0])
             for change in entry.pending:
                 _rename(entry.durable, change)
             entry.pending.clear()
@@ -101,20 +133,82 @@ class Model:
         """Return how many writes and names are not durable."""
         return sum(len(i.pending) for i in self.inodes.values()) + sum(len(f.pending) for f in self.folders.values())
 
+    def states(self, subsets_max: int) -> Iterator[dict[str, bytes | None]]:
+        """Yield the states in which a power cut may leave the disk now; see `every_state`."""
+        writes = [(number, write) for number, inode in self.inodes.items() for write in inode.pending]
+        variants = [
+            [write for at, write in enumerate(writes) if at not in lost]
+            for lost in _subsets([number for number, _ in writes], subsets_max)
+        ]
+        if writes:
+            number, newest = writes[-1]
+            variants += [[*writes[:-1], (number, part)] for part in _parts(newest)]
+        named = [
+            dict(zip(self.folders, counts, strict=True))
+            for counts in itertools.product(*(range(len(folder.pending) + 1) for folder in self.folders.values()))
+        ]
+        for kept in variants:
+            for counts in named if kept in (variants[0], writes) else (named[0], named[-1]):
+                yield self._files(kept, counts)
+
+    def _files(self, kept: list[tuple[int, Any]], counts: dict[int, int]) -> dict[str, bytes | None]:
+        contents = {
+            number: _applied(inode.durable, [write for owner, write in kept if owner == number])
+            for number, inode in self.inodes.items()
+        }
+        return self._reached(contents, counts)
+
     def state(self, choose: random.Random, *, keep: float) -> dict[str, bytes | None]:
         """Return one state: relative path -> content, None for a folder. *keep*: how likely a pending write is there."""
         contents: dict[int, bytes] = {}
         for number, inode in self.inodes.items():
             contents[number] = _applied(inode.durable, [p for w in inode.pending for p in _torn(w, choose, keep)])
+        counts = {
+            number: len(folder.pending) if keep == 1 else 0 if keep == 0 else choose.randint(0, len(folder.pending))
+            for number, folder in self.folders.items()
+        }
+        return self._reached(contents, counts)
+
+    def _reached(self, contents: dict[int, bytes], counts: dict[int, int]) -> dict[str, bytes | None]:
+        """Return the files and folders that the root leads to, with as many pending names of each folder as *counts* says."""
         files: dict[str, bytes | None] = {}
-        for path, folder in self.folders.items():
+        waiting = [(".", _ROOT)]
+        while waiting:
+            path, folder_number = waiting.pop()
+            folder = self.folders[folder_number]
             names = dict(folder.durable)
-            count = len(folder.pending) if keep == 1 else 0 if keep == 0 else choose.randint(0, len(folder.pending))
-            for change in folder.pending[:count]:
+            for change in folder.pending[: counts[folder_number]]:
                 _rename(names, change)
-            for name, inode_number in names.items():
-                files[os.path.join(path, name)] = None if inode_number is None else contents[inode_number]
+            for name, number in names.items():
+                assert number is not None
+                found = os.path.join(path, name)
+                files[found] = contents[number] if number > 0 else None
+                if number < 0:
+                    waiting.append((found, number))
         return files
+
+
+def _subsets(groups: list[int], subsets_max: int) -> list[frozenset[int]]:
+    """Return sets of positions in *groups*, the file of each pending write, that are lost."""
+    everything = range(len(groups))
+    if 2 ** len(groups) <= subsets_max:
+        sizes = range(len(groups) + 1)
+        return [frozenset(lost) for size in sizes for lost in itertools.combinations(everything, size)]
+    some = {frozenset(lost) for size in range(3) for lost in itertools.combinations(everything, size)}
+    for group in set(groups):
+        some.add(frozenset(at for at in everything if groups[at] == group))
+        some.add(frozenset(at for at in everything if groups[at] != group))
+    return sorted([*some, frozenset(everything)], key=sorted)
+
+
+def _parts(write: tuple[int, bytes | None]) -> Iterator[tuple[int, bytes]]:
+    position, data = write
+    if not data:
+        return
+    yield position + len(data), b""
+    borders = range(BLOCK - position % BLOCK, len(data), BLOCK)
+    for cut in {1, len(data) // 2, len(data) - 1, *itertools.islice(borders, 8), *borders[-8:]} - {0, len(data)}:
+        yield position, data[:cut]
 
 
 def _rename(names: dict[str, int | None], change: tuple[str, int | None, bool | str]) -> None:
@@ -254,6 +348,30 @@ def states(
         for variant in range(max(1, variants)):
             keep = (0.0, 1.0, 0.5, 0.2, 0.8, 0.95)[variant % 6] if variants > 1 else choose.choice((0.0, 1.0, 0.5, 0.8))
             yield step, model.state(choose, keep=keep)
+
+
+def every_state(
+    events: list[tuple[Any, ...]], start: Model, subsets_max: int = 64
+) -> Iterator[tuple[int, dict[str, bytes | None]]]:
+    """Yield (how many events had happened, files) for all states: each prefix of *events*, each subset of what is pending.
+
+    Of the newest write also each part, to 512-byte borders and odd bytes, and its size without its content. Where there are
+    more than *subsets_max* subsets, those that keep or lose one file's writes, or up to two writes.
+    """
+    model = start
+    seen: set[int] = set()
+    for step, event in enumerate(events, 1):
+        if event[0] == "fresh":
+            model.inodes[event[1]] = _Inode()
+            continue
+        model.apply(event)
+        if event[0] not in _CHANGES:
+            continue
+        for state in model.states(subsets_max):
+            digest = hash(tuple(sorted(state.items(), key=lambda item: item[0])))
+            if digest not in seen:
+                seen.add(digest)
+                yield step, state
 
 
 def write_state(files: dict[str, bytes | None], root: str) -> None:
