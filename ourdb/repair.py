@@ -28,7 +28,7 @@ from ourdb.location import split
 from ourdb.lookup import write_full
 from ourdb.record import EMPTY_HEADER, HEADER_SIZE
 from ourdb.record_files import RecordFiles
-from ourdb.salvage import Records, commits_in, slots_in
+from ourdb.salvage import Records, commits_in, if_there, slots_in
 
 __all__ = ["Report", "rebuild"]
 
@@ -168,7 +168,7 @@ def _plan(
 
 def _config(disk: Disk, path: str, given: dict[str, Any], file_count: int) -> tuple[Config, bytes | None]:
     """Return the config, and the identity if that is still known."""
-    with suppress(OurDBError, OSError):
+    with suppress(OurDBError), if_there():
         identity = Identity(disk, path, read_only=True)
         identity.close()
         return identity.config, identity.identity
@@ -187,7 +187,7 @@ def _config(disk: Disk, path: str, given: dict[str, Any], file_count: int) -> tu
 
 
 def _borne_out(disk: Disk, path: str) -> Config | None:
-    with suppress(OSError), disk.opened(lookup_path(path)) as fd:
+    with if_there(), disk.opened(lookup_path(path)) as fd:
         is_incremental = disk.exists(os.path.join(path, "lookup", ".inc"))
         return damaged_config(disk, path, disk.size(fd), incremental=is_incremental)
     return None

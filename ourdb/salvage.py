@@ -6,6 +6,7 @@ Reads only, and believes nothing that its checksum does not confirm.
 from __future__ import annotations
 
 import bisect
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final
@@ -23,9 +24,23 @@ from ourdb.lookup import LookupTable
 from ourdb.record import EMPTY_HEADER, HEADER_SIZE, Header, decode_header
 from ourdb.record_files import RecordFiles
 
-__all__ = ["Commits", "Records", "commits_in", "slots_in"]
+__all__ = ["Commits", "Records", "commits_in", "if_there", "slots_in"]
 
 _NO_BOOT_ID: Final = bytes(16)
+_NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO)
+
+
+class if_there:  # noqa: N801 - used like `suppress`
+    """Pass over a block that reads a file, where there is none or something else has its name.
+
+    Other errors are raised: a file that can't be read now, for want of a descriptor or of a right, is not a lost one.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        return isinstance(error, OSError) and error.errno in _NOT_THERE
 
 
 @attrs.define
@@ -142,7 +157,7 @@ class Records:
 def slots_in(disk: Disk, path: str, config: Config) -> dict[int, int]:
     """Return id -> location of the slots in use, as far as there is a table."""
     slots: dict[int, int] = {}
-    with suppress(OSError), disk.opened(lookup_path(path)) as fd:
+    with if_there(), disk.opened(lookup_path(path)) as fd:
         size = min(disk.size(fd), config.table_size)
         slots.update(LookupTable.items_of(disk, fd, size, config.keysize))
     return slots
@@ -180,9 +195,10 @@ def commits_in(disk: Disk, path: str, member: int, identity: bytes | None) -> Co
     today's, commits behind the last checkpoint's mark count only as long as their records are whole.
     """
     found = Commits()
-    try:
+    journal = None
+    with if_there():
         journal = Journal(disk, path, read_only=True)
-    except OSError:
+    if journal is None:
         return found
     try:
         with suppress(OurDBError):

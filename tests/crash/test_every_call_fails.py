@@ -1,9 +1,11 @@
-"""Each call to the operating system fails once: the caller is told, and memory and disk agree afterwards."""
+"""Each call to the operating system fails once, or writes short: the caller is told, and memory and disk agree afterwards."""
 
 from __future__ import annotations
 
 import errno
 import itertools
+import random
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,29 +14,39 @@ from typing import Any
 import pytest
 
 from ourdb import OurDB, OurDBError
-from ourdb.disk import Disk
+from tests.crash.works import WORKS, SameBootDisk, Work
 
-CALLS = ("pwrite", "fsync", "fdatasync", "truncate", "replace", "mkdir", "allocate", "sync_folder")
+CALLS = (
+    "open", "pread", "pwrite", "pwritev", "fsync", "fdatasync", "truncate", "replace", "unlink", "mkdir", "rmdir", "allocate",
+    "sync_folder",
+)  # fmt: skip
 ERRORS = [errno.EIO, errno.ENOSPC, errno.EINTR, errno.EACCES, errno.EMFILE]
+SHORT = 0
+"""Stands for a write that writes the half of what it was given, and says so."""
+
 CONTENT = {1: b"one" * 50, 2: b"two" * 50, 3: b"three" * 50}
 CONFIG = {"record_nr_max": 40, "keysize": 4, "incremental_mode": False}
 
 
-class FaultyDisk(Disk):
+class FaultyDisk(SameBootDisk):
     """A disk on which one call of those in CALLS raises an error: the one after *left* more have gone well."""
 
     def __init__(self) -> None:
         self.left: int | None = None
         self.code = 0
         for name in CALLS:
-            setattr(self, name, self._failing(getattr(self, name)))
+            setattr(self, name, self._failing(name, getattr(self, name)))
 
-    def _failing(self, call: Callable[..., Any]) -> Callable[..., Any]:
+    def _failing(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def attempt(*arguments: Any, **options: Any) -> Any:
-            if self.left is not None:
+            if self.left is not None and (self.code != SHORT or name in ("pwrite", "pwritev")):
                 self.left -= 1
                 if self.left < 0:
                     self.left = None
+                    if self.code == SHORT:
+                        fd, data, position = arguments
+                        whole = data if name == "pwrite" else b"".join(data)
+                        return super(FaultyDisk, self).pwrite(fd, whole[: len(whole) // 2], position)
                     raise OSError(self.code, "a fault on purpose")
             return call(*arguments, **options)
 
@@ -109,3 +121,52 @@ def test_a_failed_call_leaves_all_or_nothing(
         if not reached:
             break
     assert k > 0
+
+
+def fail_at_calls(work: Work, place: Path, code: int, every: int, seed: int) -> int:
+    """Fail each call of *work*, or every so many; return how many failed."""
+    choose = random.Random(f"{seed} {work.name} {code}")
+    (place / "before").mkdir()
+    work.prepare(place / "before")
+    before: Any = {}
+    if work.name != "creation":
+        before = work.look(shutil.copytree(place / "before", place / "looked at"))
+    whole = shutil.copytree(place / "before", place / "done")
+    work.do(whole, SameBootDisk())
+    after = work.look(whole)
+    failed = 0
+    for k in itertools.count(choose.randrange(every), every):
+        folder = shutil.copytree(place / "before", place / "now")
+        disk = FaultyDisk()
+        disk.left, disk.code = k, code
+        told = ""
+        try:
+            work.do(folder, disk)
+        except (OSError, OurDBError) as error:
+            told = str(error) or "an error without words"
+        has_failed, disk.left = disk.left is None, None
+        failed += has_failed
+        is_sure = not told or (folder / "acknowledged").exists()
+        found = work.look(folder)
+        assert found in ([after] if is_sure else [before, after]), (
+            f"{work.name}, seed {seed}, call {k} failed, told {told!r}: found {found!r:.300}"
+        )
+        assert code != SHORT or not told, f"{work.name}, write {k} was short: {told}"
+        shutil.rmtree(folder)
+        if not has_failed:
+            return failed
+    raise AssertionError
+
+
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)
+def test_work_of_which_a_call_fails_is_done_or_was_never_begun(work: Work, tmp_path: Path) -> None:
+    for code in (errno.EIO, errno.ENOSPC, SHORT):
+        (tmp_path / str(code)).mkdir()
+        fail_at_calls(work, tmp_path / str(code), code, every=5, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [*ERRORS, SHORT], ids=lambda code: errno.errorcode.get(code, "short"))
+@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)
+def test_work_of_which_any_call_fails_is_done_or_was_never_begun(work: Work, code: int, tmp_path: Path) -> None:
+    assert fail_at_calls(work, tmp_path, code, every=1, seed=1) > 0

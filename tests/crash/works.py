@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
 import ourdb
+import vfs_db
 from ourdb.db import OurDB
 from ourdb.disk import Disk
 from ourdb.repair import rebuild
@@ -144,8 +145,13 @@ def _database(name: str, change: Callable[[OurDB], object], **parts: Any) -> Wor
 # Filesystems
 
 
-def _open_tree(folder: Path, disk: Disk) -> Opened:
-    return opened(str(folder / "tree"), disk, config=TREE)
+@contextmanager
+def _open_tree(folder: Path, disk: Disk) -> Iterator[DatabaseVFS]:
+    with ExitStack() as stack:
+        databases = [
+            stack.enter_context(OurDB(str(folder / "tree" / name), TREE, disk=disk)) for name in ("data", "metadata")
+        ]
+        yield stack.enter_context(vfs_db.new(*databases))
 
 
 def _grow(fs: DatabaseVFS) -> None:
