@@ -194,6 +194,79 @@ db.close()
     reader.close()
 
 
+_READER = """
+import ourdb, sys
+path, name = sys.argv[1:]
+reader = ourdb.new(path, read_only=True)
+print("reading", flush=True)
+last = states = 0
+while last < 1200:
+    reader.refresh()
+    try:
+        with reader.snapshot() as then:
+            ids = list(then)
+            found = {i: then.get(i) for i in ids}
+    except ourdb.SnapshotOvertaken:
+        continue
+    number = int(found[1])
+    assert number >= last, (name, number, last)
+    assert ids == [1, 2, *range(10 + number % 7, 20 + number % 7)], (name, number, ids)
+    for i, data in found.items():
+        assert data == (b"%d" % number if i < 3 else b"%d of %d;" % (number, i) * (1 + i % 5)), (name, number, i, data)
+    assert reader.get_history(1, 1)[0] >= b"0"
+    states += number > last
+    last = number
+print(states)
+"""
+
+_ROTATING = """
+import ourdb, sys
+db = ourdb.new(sys.argv[1], incremental_mode=False, file_size=20_000)
+for number in range(1201):
+    with db.transaction():
+        db.set_many([(1, b"%d" % number), (2, b"%d" % number)])
+        for i in range(10 + (number - 1) % 7, 20 + (number - 1) % 7) if number else ():
+            db.delete(i)
+        db.set_many([(i, b"%d of %d;" % (number, i) * (1 + i % 5)) for i in range(10 + number % 7, 20 + number % 7)])
+    if not number:
+        print("go", flush=True)
+        sys.stdin.readline()
+    if number % 50 == 49:
+        db.sync()
+    if number % 300 == 299:
+        db.compact(keep_history=False)
+db.close()
+"""
+
+
+def test_four_readers_beside_a_writer_see_whole_commits_in_order_and_no_others_content(tmp_path: Path) -> None:
+    """Ids are freed and used again, the writer checkpoints and compacts: no id ever shows another's content, or another commit's."""
+    path = str(tmp_path / "db")
+    with subprocess.Popen(
+        [sys.executable, "-c", _ROTATING, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdin is not None
+        assert writer.stdout.readline() == "go\n"
+        readers = [
+            subprocess.Popen([sys.executable, "-c", _READER, path, str(n)], stdout=subprocess.PIPE, text=True)
+            for n in range(4)
+        ]
+        for reader in readers:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "reading\n"
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+        states = []
+        for reader in readers:
+            with reader:
+                assert reader.stdout is not None
+                states.append(int(reader.stdout.read() or 0))
+                assert reader.wait() == 0
+        assert writer.wait() == 0
+    assert min(states) > 0
+
+
 def test_a_reader_writes_nothing_and_replays_in_memory(tmp_path: Path) -> None:
     code = "import ourdb, sys, os; db = ourdb.new(sys.argv[1]); db.set(data=b'one'); db.set(data=b'two'); db.delete(1); os._exit(9)"
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "db")], check=False)
