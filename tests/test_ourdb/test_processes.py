@@ -100,9 +100,11 @@ def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "db")], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"held\n"
-        with pytest.raises(ourdb.DatabaseLocked, match=str(child.pid)):
-            ourdb.new(tmp_path / "db")
-        child.kill()
+        try:
+            with pytest.raises(ourdb.DatabaseLocked, match=str(child.pid)):
+                ourdb.new(tmp_path / "db")
+        finally:
+            child.kill()
         child.wait()
         with ourdb.new(tmp_path / "db") as db:
             assert db.get(1) == b"x"
