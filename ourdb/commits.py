@@ -48,7 +48,8 @@ JOURNAL_MAX: Final = 8 << 20
 """Bytes of commits after which a checkpoint is made."""
 
 OVERLAY_MAX: Final = 100_000
-RECORD_BYTES_MAX: Final = 256 << 20
+RECORD_BYTES_MAX: Final = 1 << 30
+"""Bytes of records after which a checkpoint is made: after a power cut, replay reads them all."""
 INLINE_MAX: Final = 4096
 """Bytes of data up to which a record goes whole into the journal of a "full" database: one fdatasync is enough."""
 

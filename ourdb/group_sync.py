@@ -17,6 +17,8 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 _YIELDS_MAX: Final = 4
+_CALM: Final = 8
+"""Groups of one thread after which it counts as the only one."""
 
 
 class GroupSync:
@@ -111,6 +113,24 @@ class GroupWriter(Generic[_T, _R]):
         self._mutex = threading.Lock()
         self._queue: list[_Request[_T, _R]] = []
         self._is_led = False
+        self._last = 1
+        self._calm = _CALM
+
+    def try_lead(self) -> bool:
+        """Become the leader, to write for itself alone and then `hand_over`; False where several threads write just now."""
+        with self._mutex:
+            if self._is_led or self._calm < _CALM:
+                return False
+            self._is_led = True
+            return True
+
+    def hand_over(self) -> None:
+        """Let one of the threads that came meanwhile lead."""
+        with self._mutex:
+            self._is_led = bool(self._queue)
+            if self._queue:
+                self._calm = 0
+                self._queue[0].gate.release()
 
     def write(self, item: _T, write: Callable[[list[_T]], list[_R] | None]) -> _R | None:
         """Have *item* written, by this thread's or another's *write*, and return its result; None: it was not written.
@@ -130,18 +150,21 @@ class GroupWriter(Generic[_T, _R]):
         return request.result
 
     def _lead(self, write: Callable[[list[_T]], list[_R] | None]) -> None:
+        for _ in range(_YIELDS_MAX):  # as in `GroupSync._gather`
+            if len(self._queue) >= self._last:
+                break
+            time.sleep(0)
         with self._mutex:
             group, self._queue = self._queue, []
+            self._last = len(group)
+            self._calm = 0 if self._last > 1 else self._calm + 1
         try:
             results = write([request.item for request in group])
             if results is not None:
                 for request, result in zip(group, results, strict=True):
                     request.result = result
         finally:
-            with self._mutex:
-                self._is_led = bool(self._queue)
-                if self._queue:
-                    self._queue[0].gate.release()
+            self.hand_over()
             for request in group:
                 request.is_done = True
                 request.gate.release()
