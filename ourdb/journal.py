@@ -194,6 +194,7 @@ class Journal:
         self.path = path
         self.fd = disk.open(path, create=create, read_only=read_only)
         self._is_zeroed_ahead = False
+        self._is_header_in_doubt = False
         self.allocated = disk.size(self.fd)
         self.header: JournalHeader | None = None
         self.has_damaged_slot = False
@@ -223,9 +224,12 @@ class Journal:
 
     def begin(self, header: JournalHeader, *, sync: bool) -> None:
         """Begin a generation; with it all commits before are forgotten."""
+        if self._is_header_in_doubt:
+            self.sync()  # the other slot may not be on disk: were this one torn, no header would be left
         self.disk.write_all(self.fd, header.encode(), header.generation % 2 * SLOT_SPACING)
+        self._is_header_in_doubt = True
         if sync:
-            self.disk.fdatasync(self.fd)
+            self.sync()
         self.header = header
         self.salt = header.salt
         self.restart_at(COMMITS_AT, header.seed, 0)
@@ -281,6 +285,7 @@ class Journal:
     def sync(self) -> None:
         """Make the commits so far durable."""
         self.disk.fdatasync(self.fd)
+        self._is_header_in_doubt = False
 
     def commits(self, start: int = COMMITS_AT, chain: int | None = None, number: int = 0) -> Iterator[Commit]:
         """Yield the commits of this generation from *start*, up to the first that isn't whole or isn't of it."""

@@ -20,7 +20,7 @@ import pytest
 import ourdb
 from ourdb.db import OurDB
 from ourdb.disk import Disk
-from ourdb.journal import COMMITS_AT, SLOT_SIZE
+from ourdb.journal import COMMITS_AT, SLOT_SIZE, SLOT_SPACING
 from tests.small_disk import may_mount, on_small_disk
 
 CONFIG: dict[str, Any] = {"record_nr_max": 100, "keysize": 6, "incremental_mode": False}
@@ -438,6 +438,22 @@ def test_off_after_the_machine_started_anew(disk: WatchedDisk, tmp_path: Path) -
     ourdb.repair(tmp_path / "all there" / "db")
     with ourdb.new(tmp_path / "all there" / "db") as found:
         assert content(found) == {1: [b"two", b"one"]}
+
+
+def test_off_when_the_header_of_a_new_generation_is_torn(disk: WatchedDisk, tmp_path: Path) -> None:
+    """No header may be written over the only one on disk: without any, a table that is there in part would be believed."""
+    db = open_on(disk, synchronous="off")
+    for record_id in range(3):
+        db.set(id=record_id, data=b"%d" % record_id)
+        db.sync()
+    live = Path(disk.root, "db", "journal").read_bytes()
+    for at in (0, SLOT_SPACING):
+        state = disk.cut(tmp_path / f"cut {at}", are_names_lost=False)
+        with (state / "journal").open("r+b") as file:
+            file.seek(at)
+            file.write(live[at : at + SLOT_SIZE // 2])
+        with pytest.raises(ourdb.OurDBError, match="repair"):
+            OurDB(str(state), {}, disk=Rebooted())
 
 
 @pytest.mark.parametrize("first", ["data", "metadata"])
