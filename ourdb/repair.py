@@ -45,7 +45,7 @@ class Report:
 
     records: ids in the new table. versions: whole records found. guessed_ids: ids given by order alone. lost: places
     (path, position, bytes) that hold no whole record and are not zeros. gaps: runs of zeros, where records were deleted.
-    duplicate_ids: ids that claimed a record, or that several records claimed; one of them won. lost_ids: ids whose
+    duplicate_ids: ids that claimed a record or its history, or that several records claimed; one of them won. lost_ids: ids whose
     record is not whole any more.
     """
 
@@ -257,16 +257,19 @@ def _add_by_order(plan: _Plan, heads: list[int]) -> None:
 
 def _follow_histories(plan: _Plan) -> None:
     """Note which records are reached, and where a history has to end."""
-    records, reached = plan.records, plan.reached
-    reached |= set(plan.slots.values())
-    for head in plan.slots.values():
+    records = plan.records
+    owner = {location: record_id for record_id, location in plan.slots.items()}
+    for record_id, head in plan.slots.items():
         location = head
         while older := records.previous.get(location, 0):
-            if older >= location or older in reached or not records.is_whole(older):
+            if older in owner:
+                plan.duplicates += [owner[older], record_id]
+            if older >= location or older in owner or not records.is_whole(older):
                 plan.cuts.append(location)
                 break
-            reached.add(older)
+            owner[older] = record_id
             location = older
+    plan.reached |= owner.keys()
 
 
 def _tables(path: str) -> tuple[str, str, str]:
