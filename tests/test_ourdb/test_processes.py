@@ -202,7 +202,7 @@ path, name = sys.argv[1:]
 reader = ourdb.new(path, read_only=True)
 print("reading", flush=True)
 last = states = 0
-while last < 1200:
+while last < 600:
     reader.refresh()
     try:
         with reader.snapshot() as then:
@@ -224,7 +224,7 @@ print(states)
 _ROTATING = """
 import ourdb, sys
 db = ourdb.new(sys.argv[1], incremental_mode=False, file_size=20_000)
-for number in range(1201):
+for number in range(601):
     with db.transaction():
         db.set_many([(1, b"%d" % number), (2, b"%d" % number)])
         for i in range(10 + (number - 1) % 7, 20 + (number - 1) % 7) if number else ():
