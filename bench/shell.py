@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,13 @@ def _source(percent: int) -> Path:
 
 
 def _run(*command: str) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=_with_bytecode())
+
+
+def _with_bytecode() -> dict[str, str]:
+    """Return an environment in which Python keeps what it compiled, as where it is installed; but not in the checkout."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return environment | {"PYTHONPYCACHEPREFIX": os.path.join(tempfile.gettempdir(), "bench-bytecode")}
 
 
 def _shell(folder: Path, commands: str) -> None:

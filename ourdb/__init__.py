@@ -10,6 +10,10 @@
 >>> db.destroy()
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ourdb.config import Config
 from ourdb.db import OurDB, joined, new, open_recovered, repair
 from ourdb.errors import (
@@ -26,9 +30,11 @@ from ourdb.errors import (
     UnsupportedFormat,
 )
 from ourdb.location import Location
-from ourdb.maintenance import Problem
-from ourdb.repair import Report
 from ourdb.store import Snapshot
+
+if TYPE_CHECKING:
+    from ourdb.maintenance import Problem
+    from ourdb.rebuilding import Report
 
 __all__ = [
     "Config",
@@ -57,3 +63,17 @@ __all__ = [
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+_LATER = {"Problem": "ourdb.maintenance", "Report": "ourdb.rebuilding"}
+"""Where the names are that most programs never use: importing them takes as long as opening a database."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found: object = getattr(import_module(_LATER[name]), name)
+    globals()[name] = found
+    return found

@@ -16,10 +16,9 @@ from mmap import mmap
 from threading import get_ident
 from time import sleep
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 from zlib import crc32
 
-from ourdb import maintenance
 from ourdb.batch import Part, commit_batch
 from ourdb.commits import INLINE_MAX, OVERLAY_MAX, RECORD_BYTES_MAX, Commits
 from ourdb.compaction import finish_compaction, write_survivors
@@ -40,9 +39,12 @@ from ourdb.journal import INLINED, OPERATION, PREFIX, SET
 from ourdb.location import POSITION_MASK, Location, split
 from ourdb.record import HEADER, HEADER_SIZE
 from ourdb.recovery import recover
-from ourdb.repair import Report, rebuild
 from ourdb.shared import AbsentIdentity, Viewer
 from ourdb.store import Snapshot, Store, part_of
+
+if TYPE_CHECKING:
+    from ourdb.maintenance import Problem
+    from ourdb.rebuilding import Report
 
 __all__ = ["OurDB", "Synchronous", "joined", "new", "open_recovered", "repair"]
 
@@ -118,6 +120,8 @@ def repair(
     The old `lookup/` is kept as `lookup.old`. Reads every record file. Raises DatabaseLocked, UnsupportedFormat.
     """
     given = _given(record_nr_max, record_size_max, file_size, incremental_mode, keysize)
+    from ourdb.rebuilding import rebuild
+
     return rebuild(os.fspath(path), given, id_of)
 
 
@@ -772,11 +776,15 @@ class OurDB:
 
     def export_data(self, path: str | os.PathLike[str]) -> None:
         """Write the full lookup table, and `.inc` in incremental mode, to folder *path*."""
+        from ourdb import maintenance
+
         with self._while_open(), self.snapshot() as then:
             maintenance.export_table(self._disk, self._store, then, os.fspath(path), sparse=False)
 
     def export_sparse(self, path: str | os.PathLike[str]) -> None:
         """Write the sparse form of the table (only slots in use), and `.inc`, to folder *path*."""
+        from ourdb import maintenance
+
         with self._while_open(), self.snapshot() as then:
             maintenance.export_table(self._disk, self._store, then, os.fspath(path), sparse=True)
 
@@ -785,11 +793,15 @@ class OurDB:
 
         It must have been exported from the same records. Raises UnsupportedFormat, CorruptRecord; then nothing changed.
         """
+        from ourdb import maintenance
+
         with self._while_open(), self._commits.begin() as transaction:
             maintenance.import_table(self._disk, self._store, transaction, os.fspath(path), sparse=False)
 
     def import_sparse(self, path: str | os.PathLike[str]) -> None:
         """Make the sparse table in folder *path* this database's, in one commit; see `import_data`."""
+        from ourdb import maintenance
+
         with self._while_open(), self._commits.begin() as transaction:
             maintenance.import_table(self._disk, self._store, transaction, os.fspath(path), sparse=True)
 
@@ -827,18 +839,24 @@ class OurDB:
             finally:
                 commits.lock.release()
 
-    def check(self) -> Iterator[maintenance.Problem]:
+    def check(self) -> Iterator[Problem]:
         """Yield every problem of one committed state: reads all records. A sound database yields nothing."""
+        from ourdb import maintenance
+
         with self._while_open(), self.snapshot() as then:
             yield from maintenance.check(self._store, then)
 
     def stats(self) -> dict[str, int | str | bool]:
         """Return figures about the database: counts, and sizes in bytes. Reads the table, not the records."""
+        from ourdb import maintenance
+
         with self._while_open():
             return maintenance.stats(self._disk, self._store, len(self), self.read_only)
 
     def backup(self, dest: str | os.PathLike[str]) -> None:
         """Write a copy of one committed state to the new folder *dest*, while others go on reading and writing."""
+        from ourdb import maintenance
+
         with self._while_open(), self.snapshot() as then:
             maintenance.backup(self._disk, self._store, then, os.fspath(dest))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 import attrs
 
@@ -25,8 +26,21 @@ class Extension:
     fields: tuple[tuple[int, bytes], ...] = ()
 
 
-@attrs.define(eq=False)
 class _Fields:
+    """What `quick_metadata` fills: the fields of `Metadata`, which can be set."""
+
+    __slots__ = (
+        "__weakref__", "accessed_at", "created_at", "extension", "file_type", "group", "id", "mode", "modified_at", "name", "owner", "size",
+    )  # fmt: skip
+
+
+@attrs.frozen
+class Metadata(_Fields):
+    """The attributes of an entry; *size* is bytes of content.
+
+    Times are whole seconds since 1970, UTC; where nanoseconds are kept, each is a `Moment`, an int with the rest as `.ns`.
+    """
+
     id: int
     name: str
     file_type: FileType
@@ -38,14 +52,6 @@ class _Fields:
     owner: str = "user"
     group: str = "user"
     extension: Extension | None = None
-
-
-@attrs.frozen
-class Metadata(_Fields):
-    """The attributes of an entry; *size* is bytes of content.
-
-    Times are whole seconds since 1970, UTC; where nanoseconds are kept, each is a `Moment`, an int with the rest as `.ns`.
-    """
 
     def named(self, name: str) -> Metadata:
         """Return a copy with another name."""
@@ -81,8 +87,17 @@ def quick_metadata(
 
     So a class that is not frozen is filled, and made the frozen one, which has the same layout.
     """
-    made = _Fields(
-        id, name, file_type, size, created_at, modified_at, accessed_at, mode, owner, group, extension
-    )  # fmt: skip
+    made: Any = _Fields()
+    made.id = id
+    made.name = name
+    made.file_type = file_type
+    made.size = size
+    made.created_at = created_at
+    made.modified_at = modified_at
+    made.accessed_at = accessed_at
+    made.mode = mode
+    made.owner = owner
+    made.group = group
+    made.extension = extension
     made.__class__ = Metadata
-    return made  # type: ignore[return-value]
+    return made  # type: ignore[no-any-return]

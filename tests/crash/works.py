@@ -14,7 +14,7 @@ import ourdb
 import vfs_db
 from ourdb.db import OurDB
 from ourdb.disk import Disk
-from ourdb.repair import rebuild
+from ourdb.rebuilding import rebuild
 from tests.crash.cuts import opened, tree_of
 from tests.power_cut import QuickDisk
 from vfs_db import DatabaseVFS

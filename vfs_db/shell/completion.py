@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import Final
 
 from vfs_db.entries import Directory
-from vfs_db.shell.registry import COMMANDS, Patterns
+from vfs_db.shell.commands import NAMES, find
+from vfs_db.shell.registry import Patterns
 from vfs_db.shell.session import Session, escaped
 from vfs_db.shell.syntax import last_word
 
@@ -83,8 +84,8 @@ def _as_typed(word: str, quote: str, is_whole: bool) -> str:
 def candidates(session: Session, before: list[str], word: str) -> list[tuple[str, bool]]:
     """Return (what *word* may become, whether it ends there), standing behind the words *before*."""
     if not before or before[0] == "help":
-        return [(name, True) for name in sorted(COMMANDS) if name.startswith(word)]
-    registered = COMMANDS.get(before[0])
+        return [(name, True) for name in sorted(NAMES) if name.startswith(word)]
+    registered = find(before[0])
     if word.startswith("-") and registered is not None:
         options = [option for action in registered.parser()._actions for option in action.option_strings]  # noqa: SLF001
         return [(option, True) for option in sorted(options) if option.startswith(word)]

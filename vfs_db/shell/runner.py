@@ -6,9 +6,9 @@ import errno
 import os
 from contextlib import closing
 
-from vfs_db.shell import commands  # noqa: F401 - importing them registers them
+from vfs_db.shell.commands import NAMES, find
 from vfs_db.shell.output import Spool
-from vfs_db.shell.registry import COMMANDS, HelpWanted, Patterns, Registered
+from vfs_db.shell.registry import HelpWanted, Patterns, Registered
 from vfs_db.shell.session import Leave, Session, UsageError, describe
 from vfs_db.shell.syntax import Command, Incomplete, Word, parse
 
@@ -109,7 +109,7 @@ def _keep(session: Session, target: str, spool: Spool, *, appends: bool) -> None
 
 
 def _function(session: Session, name: str, words: list[Word]) -> int | None:
-    registered = COMMANDS.get(name)
+    registered = find(name)
     if registered is None:
         raise UsageError(_unknown(name))
     operands = _expanded(session, registered, words[1:])
@@ -145,6 +145,6 @@ def _expanded(session: Session, registered: Registered, words: list[Word]) -> li
 def _unknown(name: str) -> str:
     import difflib
 
-    near = difflib.get_close_matches(name, COMMANDS, 1)
+    near = difflib.get_close_matches(name, NAMES, 1)
     hint = f"; did you mean {near[0]}?" if near else "; `help` lists them"
     return f"{name}: unknown command{hint}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from vfs_db.shell.registry import COMMANDS, Namespace, Parser, Patterns, command
+from vfs_db.shell.commands import NAMES, all_commands, find
+from vfs_db.shell.registry import Namespace, Parser, Patterns, command
 from vfs_db.shell.session import Leave, Session, UsageError
 
 __all__: list[str] = []
@@ -29,17 +30,17 @@ def help_(session: Session, options: Namespace) -> None:
     if options.name is not None:
         _explain(session, options.name)
     elif session.as_json:
-        session.value({name: one.summary for name, one in COMMANDS.items()})
+        session.value({name: one.summary for name, one in all_commands().items()})
     else:
         _list_commands(session)
 
 
 def _explain(session: Session, name: str) -> None:
-    registered = COMMANDS.get(name)
+    registered = find(name)
     if registered is None:
         from difflib import get_close_matches
 
-        near = get_close_matches(name, COMMANDS, 1)
+        near = get_close_matches(name, NAMES, 1)
         raise UsageError(f"help: no command {name}" + (f"; did you mean {near[0]}?" if near else ""))
     text = registered.parser().format_help().rstrip()
     if session.as_json:
@@ -51,8 +52,8 @@ def _explain(session: Session, name: str) -> None:
 def _list_commands(session: Session) -> None:
     for title, modules in _GROUPS.items():
         session.print(f"{title}:")
-        for name, one in COMMANDS.items():
-            if one.function.__module__.rpartition(".")[2] in modules:
+        for name, one in all_commands().items():
+            if NAMES[name] in modules:
                 session.print(f"  {name:9} {one.summary}")
     session.print("`help COMMAND` explains one; quotes, * ? [...], # comments, ; between commands, > FILE, >> FILE")
 
