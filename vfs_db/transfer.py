@@ -20,7 +20,7 @@ from vfs_db.change import Change
 from vfs_db.commit import Commits
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
-from vfs_db.metadata import FileType, Metadata
+from vfs_db.metadata import FileType, Metadata, quick_metadata
 from vfs_db.path import check_name
 from vfs_db.tree import add, find, remove, save
 
@@ -162,7 +162,7 @@ def _is_same(state: Commits, there: FSEntry, found: _Found, status: os.stat_resu
 def _like(name: str, kind: FileType, status: os.stat_result, keeps_ns: bool) -> Metadata:
     """Return metadata with the mode and the times of a host entry."""
     modified_at, accessed_at = kept(status.st_mtime_ns, keeps_ns), kept(status.st_atime_ns, keeps_ns)
-    return Metadata(0, name, kind, 0, 0, modified_at, accessed_at, stat.S_IMODE(status.st_mode))
+    return quick_metadata(0, name, kind, 0, 0, modified_at, accessed_at, stat.S_IMODE(status.st_mode))
 
 
 def _make(
@@ -206,7 +206,8 @@ def _import_file(
         data = source.read(_PIECE_SIZE)
         file = chunks.write(state, change, file, data, like.modified_at)
         report(found.path, len(data))
-        while data := source.read(_PIECE_SIZE):
+        # A whole small file is read at once: that there is no more of it need not be asked.
+        while (len(data) == _PIECE_SIZE or file.metadata.size != status.st_size) and (data := source.read(_PIECE_SIZE)):
             change.entries[file.metadata.id] = file
             state.apply(change)
             change = Change()
@@ -220,7 +221,7 @@ def _import_file(
 
 def _with_status(metadata: Metadata, status: os.stat_result, keeps_ns: bool) -> Metadata:
     like = _like(metadata.name, metadata.file_type, status, keeps_ns)
-    return Metadata(
+    return quick_metadata(
         metadata.id, metadata.name, metadata.file_type, metadata.size, metadata.created_at,
         like.modified_at, like.accessed_at, like.mode, metadata.owner, metadata.group, metadata.extension,
     )  # fmt: skip

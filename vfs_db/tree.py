@@ -208,7 +208,7 @@ def add(
     if like is None:
         metadata = quick_metadata(entry_id, name, kind, size, now, now, now, mode)
     else:
-        metadata = Metadata(
+        metadata = quick_metadata(
             entry_id, name, kind, size, now, like.modified_at, like.accessed_at, mode, like.owner, like.group
         )  # fmt: skip
     directory_id = directory.metadata.id
@@ -384,8 +384,8 @@ def save(state: Commits, change: Change, entry: FSEntry, metadata: Metadata) -> 
 def with_place(state: State, entry: FSEntry, metadata: Metadata, parent_id: int) -> FSEntry:
     """Return *entry* with other metadata, in another directory."""
     if type(entry) is Directory:
-        return Directory(metadata, parent_id, entry.children, finder=state)
+        return quick_directory(metadata, parent_id, entry.children, state)
     if type(entry) is File:
-        return File(metadata, parent_id, entry.chunk_ids, finder=state)
+        return quick_file(metadata, parent_id, entry.chunk_ids, state)
     assert type(entry) is Symlink
     return Symlink(metadata, parent_id, entry.target, finder=state)
