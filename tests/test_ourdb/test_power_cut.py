@@ -12,7 +12,7 @@ import pytest
 
 from ourdb.db import OurDB
 from ourdb.errors import OurDBError
-from ourdb.repair import rebuild
+from ourdb.rebuilding import rebuild
 from tests.power_cut import Model, QuickDisk, RecordingDisk, states, write_state
 
 State = dict[int, list[bytes]]
