@@ -17,7 +17,7 @@ from vfs_db.page import Page
 from vfs_db.path import NAME_SIZE_MAX
 from vfs_db.tree import LISTED_MAX
 
-__all__ = ["new_small_file"]
+__all__ = ["add_small_file", "new_small_file"]
 
 _MODE: Final = 0o644
 _FILE: Final = FileType.file
@@ -31,33 +31,44 @@ def new_small_file(state: Commits, path: str, data: bytes) -> File | None:
     Usual is: the directory's path, its entry and its names are known, and the name is not among them.
     """
     head, _, name = path.rpartition("/")
+    if name in ("", ".", "..") or not name.isascii() or len(name) > NAME_SIZE_MAX or "\0" in name:
+        return None
     transaction = state.transaction
-    if not data or len(data) > CHUNK_SIZE or name in ("", ".", "..") or not state.store.is_transactional:
-        return None
-    if not name.isascii() or len(name) > NAME_SIZE_MAX or "\0" in name:
-        return None
     directory: FSEntry | Page | None
-    changes: dict[str, int] | None = None
     if transaction is None:
-        directory_id = state.prefixes.get(head, 0)
-        directory = state.cached(directory_id)
+        directory = state.cached(state.prefixes.get(head, 0))
     else:
         directory_id = transaction.prefixes.get(head, 0)
-        directory, changes = transaction.entries.get(directory_id), transaction.names.get(directory_id)
-        if changes is None or name in changes or transaction.depth > 1:
+        directory = transaction.entries.get(directory_id)
+        if name in transaction.names.get(directory_id, ()):
             return None
-    if type(directory) is not Directory:
-        return None
-    children = directory.children
-    if type(children) is not IdList or len(children.packed) >= _PACKED_MAX:
+    if type(directory) is not Directory or type(directory.children) is not IdList:
         return None
     names = state.names(directory)
     if name in names or not (names.is_complete or (not names.damage and not names.ids_of(name))):
         return None
-    entry_id, chunk_id = state.store.entry_ids.allocate(), state.store.chunk_ids.allocate()
     now = state.now()
+    return add_small_file(state, directory, name, data, _MODE, now, now, now)
+
+
+def add_small_file(
+    state: Commits, directory: Directory, name: str, data: bytes, mode: int, now: int, modified_at: int, accessed_at: int
+) -> File | None:  # fmt: skip
+    """Add a file called *name*, which is not in *directory*; None, and nothing is done, where the general way has to see to it."""
+    directory_id, children, transaction = directory.metadata.id, directory.children, state.transaction
+    if not 0 < len(data) <= CHUNK_SIZE or type(children) is not IdList or len(children.packed) >= _PACKED_MAX:
+        return None
+    changes: dict[str, int] | None = None
+    if transaction is not None:
+        changes = transaction.names.get(directory_id)
+        if changes is None or transaction.depth > 1 or transaction.entries.get(directory_id) is not directory:
+            return None
+    if not state.store.is_transactional:
+        return None
+    entry_id, chunk_id = state.store.entry_ids.allocate(), state.store.chunk_ids.allocate()
     file = quick_file(
-        quick_metadata(entry_id, name, _FILE, len(data), now, now, now, _MODE), directory_id, IdList(_pack(chunk_id)), state
+        quick_metadata(entry_id, name, _FILE, len(data), now, modified_at, accessed_at, mode),
+        directory_id, IdList(_pack(chunk_id)), state,
     )  # fmt: skip
     metadata = directory.metadata
     directory = quick_directory(

@@ -21,6 +21,7 @@ from vfs_db.commit import Commits
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType, Metadata, quick_metadata
+from vfs_db.new_file import add_small_file
 from vfs_db.path import check_name
 from vfs_db.tree import add, find, remove, save
 
@@ -192,22 +193,30 @@ def _import_file(
     report: Progress,
 ) -> FSEntry:  # fmt: skip
     """Copy a file piece by piece; a small one is a single change. A file that is there keeps its id."""
-    change = Change()
     like = _like(found.name, FileType.file, status, state.ns_times)
     now = state.now()
-    if there is not None and type(there) is not File:
-        remove(state, change, parent, there, now)
-        there = None
-    if there is None:
-        there = add(state, change, parent, found.name, FileType.file, now, like=like)
-    assert type(there) is File
-    file = there
     with open(found.path, "rb", buffering=0) as source:
         data = source.read(_PIECE_SIZE)
-        file = chunks.write(state, change, file, data, like.modified_at)
-        report(found.path, len(data))
         # A whole small file is read at once: that there is no more of it need not be asked.
-        while (len(data) == _PIECE_SIZE or file.metadata.size != status.st_size) and (data := source.read(_PIECE_SIZE)):
+        is_whole = len(data) == status.st_size < _PIECE_SIZE
+        made = None
+        if there is None and is_whole:
+            made = add_small_file(
+                state, parent, found.name, data, like.mode, now, like.modified_at, like.accessed_at
+            )  # fmt: skip
+        if made is not None:
+            report(found.path, len(data))
+            return made
+        change = Change()
+        if there is not None and type(there) is not File:
+            remove(state, change, parent, there, now)
+            there = None
+        if there is None:
+            there = add(state, change, parent, found.name, FileType.file, now, like=like)
+        assert type(there) is File
+        file = chunks.write(state, change, there, data, like.modified_at)
+        report(found.path, len(data))
+        while not is_whole and (data := source.read(_PIECE_SIZE)):
             change.entries[file.metadata.id] = file
             state.apply(change)
             change = Change()
