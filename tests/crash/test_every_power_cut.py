@@ -12,6 +12,9 @@ import pytest
 from tests.crash.works import WORKS, Work
 from tests.power_cut import Model, QuickDisk, RecordingDisk, every_state, write_state
 
+QUICK = ("creation", "import", "compact", "recovery", "repair", "recovery of two")
+"""Work that no other test of power cuts does."""
+
 
 def cut_at_each_step(work: Work, place: Path, *, share: float, subsets_max: int, seed: int) -> int:
     """Examine a *share* of the states, and return how many that were."""
@@ -50,9 +53,9 @@ def cut_at_each_step(work: Work, place: Path, *, share: float, subsets_max: int,
     return examined
 
 
-@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)
+@pytest.mark.parametrize("work", [work for work in WORKS if work.name in QUICK], ids=lambda work: work.name)
 def test_a_power_cut_leaves_work_done_or_never_begun(work: Work, tmp_path: Path) -> None:
-    assert cut_at_each_step(work, tmp_path, share=0.02, subsets_max=16, seed=1) > 0
+    assert cut_at_each_step(work, tmp_path, share=0.1, subsets_max=16, seed=1) > 0
 
 
 @pytest.mark.slow
