@@ -182,16 +182,21 @@ def test_reader_beside_a_busy_writer_never_sees_half_a_change(tmp_path: Path) ->
     with vfs_db.open(tmp_path) as fs:
         fs.file_write("f", bytes(1000))
     code = (
-        "import sys, vfs_db\n"
+        "import itertools, select, sys, vfs_db\n"
         "fs = vfs_db.open(sys.argv[1])\n"
-        "for number in range(400):\n"
+        "for number in itertools.count():\n"
         "    fs.file_write('f', bytes([number % 256]) * (70_000 + number * 100))\n"
         "    if number % 7 == 0: fs.sync()\n"
+        "    if number >= 400 and select.select([sys.stdin], [], [], 0)[0]: break\n"
         "fs.close()\n"
+        "print(70_000 + number * 100)\n"
     )
     root = Path(__file__).parents[2]
     with vfs_db.open(tmp_path, read_only=True) as reader:
-        with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=root) as child:
+        pipe = subprocess.PIPE
+        with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=root, stdin=pipe, stdout=pipe) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
             seen = set()
             while child.poll() is None:
                 data = reader.file_read("f")
@@ -199,10 +204,12 @@ def test_reader_beside_a_busy_writer_never_sees_half_a_change(tmp_path: Path) ->
                 seen.add(len(data))
                 assert reader.stat("f").st_size >= len(data)  # time does not run backwards
                 reader.refresh()
-        assert child.returncode == 0
+                if len(seen) > 2:
+                    child.stdin.close()  # it may end once it has written enough
+            assert child.returncode == 0
+            last = int(child.stdout.read())
         reader.refresh()
-        assert len(reader.file_read("f")) == 70_000 + 399 * 100
-        assert len(seen) > 2
+        assert len(reader.file_read("f")) == last
 
 
 def test_snapshot_stays_as_it_was(on_disk: DatabaseVFS) -> None:
