@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 from array import array
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 
 import attrs
@@ -226,7 +227,7 @@ class Survey:
             if entry_id not in orphan_pages:
                 self.orphans.append(entry_id)
                 yield Problem("orphan", "", entry_id, "no directory that can be reached lists it")
-        adopted = {chunk for orphan in self.orphans for chunk in self._chunks_of(orphan)}
+        adopted = {chunk for orphan in self.orphans for chunk in self.chunks_of(orphan)}
         for chunk_id in _ids(store.data):
             if chunk_id not in self.chunk_owner and chunk_id != COUNTER_ID and chunk_id not in adopted:
                 self.orphan_chunks.append(chunk_id)
@@ -244,12 +245,12 @@ class Survey:
             pass
         return []
 
-    def _chunks_of(self, entry_id: int) -> Iterable[int]:
-        try:
+    def chunks_of(self, entry_id: int) -> Iterator[int]:
+        """Yield the chunks of a file, as far as they can be known."""
+        with suppress(OSError):  # the entry, or a page of its list, can't be read
             entry = self._read(entry_id)
-        except OSError:
-            return ()
-        return entry.chunk_ids if type(entry) is File else ()
+            if type(entry) is File:
+                yield from entry.chunk_ids
 
     def _counters(self) -> Iterator[Problem]:
         store = self.state.store

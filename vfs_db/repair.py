@@ -109,7 +109,12 @@ def _adopt(state: Commits, survey: Survey) -> None:
             continue
     owned = survey.chunk_owner
     for orphan_id, entry in list(readable.items()):
-        if type(entry) is File and any(owned.setdefault(one, orphan_id) != orphan_id for one in entry.chunk_ids):
+        try:
+            chunk_ids = list(entry.chunk_ids) if type(entry) is File else []
+        except OSError:  # a page of its list can't be read
+            del readable[orphan_id]
+            continue
+        if any(owned.setdefault(one, orphan_id) != orphan_id for one in chunk_ids):
             del readable[orphan_id]
     tops = _tops(readable)
     if tops:
@@ -170,12 +175,7 @@ def _free(state: Commits, survey: Survey, ids: list[int]) -> None:
     """Free entries, and those of their chunks that no file has."""
     change = Change()
     for entry_id in ids:
-        try:
-            entry = state.entry(entry_id)
-        except OSError:
-            entry = None
         change.freed_entries.append(entry_id)
         change.freed_entries += survey.pages_of(entry_id)
-        if type(entry) is File:
-            change.freed_chunks += [one for one in entry.chunk_ids if one not in survey.chunk_owner]
+        change.freed_chunks += [one for one in survey.chunks_of(entry_id) if one not in survey.chunk_owner]
     state.apply(change)
