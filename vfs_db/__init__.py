@@ -36,13 +36,13 @@ from vfs_db.metadata import FileType, Metadata
 from vfs_db.opening import new
 from vfs_db.opening import open_path as open  # noqa: A004 - vfs_db.open is the documented name
 from vfs_db.reading import ReadableFS
-from vfs_db.search import DirEntry
 from vfs_db.vfs import DatabaseVFS
 
 if TYPE_CHECKING:
     from vfs_db.check import Problem
     from vfs_db.converting import convert
     from vfs_db.maintenance import Version
+    from vfs_db.search import DirEntry
 
 __all__ = [
     "CHUNK_SIZE",
@@ -73,7 +73,12 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-_LATER = {"Problem": "vfs_db.check", "Version": "vfs_db.maintenance", "convert": "vfs_db.converting"}
+_LATER = {
+    "DirEntry": "vfs_db.search",
+    "Problem": "vfs_db.check",
+    "Version": "vfs_db.maintenance",
+    "convert": "vfs_db.converting",
+}
 """Where the names are that most programs never use: importing them takes as long as opening a filesystem."""
 
 

@@ -17,7 +17,6 @@ from vfs_db.image import Frozen, NewestEntries, is_image
 from vfs_db.metadata import FileType, Metadata
 from vfs_db.name_tree import Children, page_ids
 from vfs_db.path import PathLike
-from vfs_db.shared import SharedState
 from vfs_db.store import Store
 from vfs_db.vfs import DatabaseVFS
 
@@ -49,7 +48,12 @@ def new(
         db_data, db_metadata = Frozen(db_data), NewestEntries(db_metadata)
     store = Store(db_data, db_metadata)
     is_shared = store.is_read_only and isinstance(db_data, HasSnapshot) and isinstance(db_metadata, HasSnapshot)
-    state = SharedState(store, timeout=timeout) if is_shared else Commits(store, timeout=timeout)
+    if is_shared:
+        from vfs_db.shared import SharedState
+
+        state: Commits = SharedState(store, timeout=timeout)
+    else:
+        state = Commits(store, timeout=timeout)
     state.strict_v1 = strict_v1
     state.ns_times = ns_times
     has_root = _has_root(db_metadata)

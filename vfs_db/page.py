@@ -21,9 +21,7 @@ import errno
 import os
 import struct
 from itertools import pairwise
-from typing import Final, Protocol, TypeAlias
-
-import attrs
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from vfs_db.id_list import IdList
 
@@ -56,8 +54,7 @@ class CorruptPage(OSError, ValueError):
         super().__init__(errno.EIO, f"{os.strerror(errno.EIO)}: {why}; check() finds all damage")
 
 
-@attrs.frozen
-class NamePage:
+class NamePage(NamedTuple):
     """A node of a B+tree: names, ascending, and the ids of their entries, or of the pages that begin with them."""
 
     id: int
@@ -71,8 +68,7 @@ class NamePage:
         return _HEAD.size + _ITEM_SIZE * len(self.ids) + sum(map(len, self.names))
 
 
-@attrs.frozen
-class IdPage:
+class IdPage(NamedTuple):
     """A node of a list of ids: chunks, or the pages below."""
 
     id: int

@@ -8,10 +8,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from types import TracebackType
-from typing import IO, Self, TextIO
+from typing import IO, TYPE_CHECKING, TextIO
 
-from vfs_db import chunks, search
+from vfs_db import chunks
 from vfs_db.attributes import stat_of
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
@@ -19,33 +18,13 @@ from vfs_db.metadata import FileType
 from vfs_db.name_tree import Children
 from vfs_db.path import PathLike, as_text, join
 from vfs_db.resolve import Place, directory, locate
-from vfs_db.search import DirEntry
 from vfs_db.state import State
 from vfs_db.tree import all_children, children
 
-__all__ = ["ReadableFS", "ScandirIterator"]
+if TYPE_CHECKING:
+    from vfs_db.search import ScandirIterator
 
-
-class ScandirIterator(Iterator[DirEntry]):
-    """What `scandir` returns: an iterator, and a context manager."""
-
-    def __init__(self, entries: Iterator[DirEntry]) -> None:
-        self._entries = entries
-
-    def __next__(self) -> DirEntry:
-        return next(self._entries)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give nothing more."""
-        self._entries = iter(())
+__all__ = ["ReadableFS"]
 
 
 class ReadableFS:
@@ -168,6 +147,8 @@ class ReadableFS:
 
         A directory of more than 1024 is read some hundreds at a time; each part is of one committed state.
         """
+        from vfs_db.search import DirEntry, ScandirIterator
+
         text = as_text(path)
         found = self._state.read(self._scan, text)
         return ScandirIterator(
@@ -205,14 +186,18 @@ class ReadableFS:
 
         A directory that contains itself (damage, or a followed link to one above) is not entered again.
         """
-        return search.walk(self, as_text(top), topdown=topdown, onerror=onerror, followlinks=followlinks)
+        from vfs_db.search import walk
+
+        return walk(self, as_text(top), topdown=topdown, onerror=onerror, followlinks=followlinks)
 
     def glob(self, pattern: PathLike, *, include_hidden: bool = False) -> list[str]:
         """Return the paths that match *pattern*, sorted within each directory: `*`, `?`, `[...]`, and `**` for any depth.
 
         A leading dot is matched by a dot only, unless *include_hidden*. No match: an empty list.
         """
-        return list(search.glob(self, as_text(pattern), include_hidden=include_hidden))
+        from vfs_db.search import glob
+
+        return list(glob(self, as_text(pattern), include_hidden=include_hidden))
 
     def find(
         self,
@@ -230,7 +215,9 @@ class ReadableFS:
         *name* is a pattern as for `glob`, sizes are bytes (inclusive), *newer_than* is seconds since 1970 (exclusive).
         Links are not followed.
         """
-        return search.find(
+        from vfs_db.search import find
+
+        return find(
             self, as_text(path), name=name, type=type, size_min=size_min, size_max=size_max,
             newer_than=newer_than, depth_max=depth_max,
         )  # fmt: skip

@@ -7,7 +7,8 @@ import fnmatch
 import os
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
 
 import attrs
 
@@ -17,7 +18,7 @@ from vfs_db.errors import os_error
 from vfs_db.metadata import FileType
 from vfs_db.path import join, parts
 
-__all__ = ["DirEntry", "Readable", "find", "glob", "walk"]
+__all__ = ["DirEntry", "Readable", "ScandirIterator", "find", "glob", "walk"]
 
 
 class Readable(Protocol):
@@ -64,6 +65,28 @@ class DirEntry:
 
     def _followed(self, follow_symlinks: bool) -> FSEntry | None:
         return _followed(self._fs, self.path, self.entry) if follow_symlinks else self.entry
+
+
+class ScandirIterator(Iterator[DirEntry]):
+    """What `scandir` returns: an iterator, and a context manager."""
+
+    def __init__(self, entries: Iterator[DirEntry]) -> None:
+        self._entries = entries
+
+    def __next__(self) -> DirEntry:
+        return next(self._entries)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give nothing more."""
+        self._entries = iter(())
 
 
 def _followed(fs: Readable, path: str, entry: FSEntry) -> FSEntry | None:

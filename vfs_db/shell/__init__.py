@@ -7,6 +7,15 @@ __all__ = ["main"]
 
 def main(argv: list[str] | None = None) -> int:
     """Run the shell with *argv* (default: the command line) and return its exit status: 0, 1 (a command failed), 2 (usage)."""
+    if argv is None:
+        # What a start makes is there until the process ends; looking for garbage in it, then and at the end, takes as
+        # long as opening a filesystem.
+        import gc
+
+        gc.freeze()
     from vfs_db.shell.program import run
 
-    return run(argv)
+    status = run(argv)
+    if argv is None:
+        gc.freeze()
+    return status

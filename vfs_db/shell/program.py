@@ -8,6 +8,8 @@ import sys
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final
 
+from vfs_db.shell.registry import Formatter
+
 if TYPE_CHECKING:
     from vfs_db.shell.session import Session
     from vfs_db.vfs import DatabaseVFS
@@ -22,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="vfs-shell",
         description="Look around in a filesystem inside a database. Without -c and SCRIPT, commands are read from the "
         "terminal, or from standard input.",
+        formatter_class=Formatter,
     )
     parser.add_argument("-c", dest="commands", metavar="COMMANDS", help="run these, separated by ; or new lines")
     parser.add_argument("-r", "--read-only", action="store_true", help="change nothing; works beside a writer too")

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from vfs_db.shell.listing import human_size
+from vfs_db.shell.session import terminal_width
 
 __all__ = ["Progress"]
 
@@ -68,15 +69,14 @@ class Progress:
     def clear(self) -> None:
         """Take the bar away, for a question."""
         if self._is_shown:
-            import shutil
-
-            sys.stderr.write("\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r")
+            sys.stderr.write("\r" + " " * self._width() + "\r")
             sys.stderr.flush()
 
-    def _draw(self, now: float) -> None:
-        import shutil
+    def _width(self) -> int:
+        return max(1, terminal_width(sys.stderr) - 1)
 
-        width = max(1, shutil.get_terminal_size().columns - 1)
+    def _draw(self, now: float) -> None:
+        width = self._width()
         sys.stderr.write("\r" + self.line(now, width).ljust(width))
         sys.stderr.flush()
 

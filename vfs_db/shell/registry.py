@@ -12,12 +12,23 @@ from __future__ import annotations
 
 import argparse
 import enum
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, NoReturn
 
-from vfs_db.shell.session import Session, UsageError
+from vfs_db.shell.session import Session, UsageError, terminal_width
 
-__all__ = ["COMMANDS", "HelpWanted", "Namespace", "Parser", "Patterns", "Registered", "all_operands", "command"]
+__all__ = [
+    "COMMANDS",
+    "Formatter",
+    "HelpWanted",
+    "Namespace",
+    "Parser",
+    "Patterns",
+    "Registered",
+    "all_operands",
+    "command",
+]
 
 Namespace = argparse.Namespace
 
@@ -35,7 +46,13 @@ class _Help(argparse.Action):
         raise HelpWanted(parser.prog)
 
 
-class _Formatter(argparse.HelpFormatter):
+class Formatter(argparse.HelpFormatter):
+    """argparse's, as wide as the terminal."""
+
+    def __init__(self, prog: str) -> None:
+        # argparse makes one for each option, and would import shutil to learn the width.
+        super().__init__(prog, width=terminal_width(sys.__stdout__) - 2)
+
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
         """Show operands like `SOURCE... TARGET` as they are."""
         metavar = action.metavar
@@ -49,7 +66,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, description: str) -> None:
         super().__init__(
-            prog=prog, description=description, add_help=False, allow_abbrev=False, formatter_class=_Formatter
+            prog=prog, description=description, add_help=False, allow_abbrev=False, formatter_class=Formatter
         )
         self.add_argument("--help", action=_Help, nargs=0, help=argparse.SUPPRESS)
 

@@ -6,13 +6,15 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Final, TextIO
 
 from vfs_db.shell.output import JsonText, Output
 from vfs_db.vfs import DatabaseVFS
 
-__all__ = ["Leave", "Session", "UsageError", "describe"]
+__all__ = ["Leave", "Session", "UsageError", "describe", "escaped", "terminal_width"]
+
+_WIDTH: Final = 80
 
 
 class UsageError(Exception):
@@ -95,9 +97,7 @@ class Session:
     @property
     def width(self) -> int:
         """The terminal's columns."""
-        from shutil import get_terminal_size
-
-        return get_terminal_size().columns
+        return terminal_width(sys.__stdout__)
 
     def shown(self, name: str) -> str:
         """Return *name* as it may be shown: control characters are escaped on a terminal only."""
@@ -199,6 +199,21 @@ class Session:
 
 class _RolledBack(Exception):
     """Ends a transaction without committing it."""
+
+
+def terminal_width(stream: TextIO | None) -> int:
+    """Return how many columns a terminal that *stream* leads to has: $COLUMNS, or what it says, or 80.
+
+    As shutil.get_terminal_size, whose module imports all that can be compressed.
+    """
+    with suppress(ValueError):
+        columns = int(os.environ.get("COLUMNS", ""))
+        if columns > 0:
+            return columns
+    with suppress(OSError, ValueError, AttributeError):
+        if stream is not None:
+            return os.get_terminal_size(stream.fileno()).columns or _WIDTH
+    return _WIDTH
 
 
 def escaped(text: str) -> str:
