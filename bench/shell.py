@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,13 @@ _LIBRARY: Final = Path(os.__file__).parent / "asyncio"
 _WHOLE: Final = Path(os.__file__).parent
 
 
-def _source(percent: int) -> Path:
-    return _WHOLE if percent >= 100 else _LIBRARY
+def _source(folder: Path, percent: int) -> Path:
+    """Return a copy, in *folder*, of the standard library alone: what is installed beside it differs from place to place."""
+    source = folder / "library"
+    if not source.exists():
+        ignored = shutil.ignore_patterns("site-packages")
+        shutil.copytree(_WHOLE if percent >= 100 else _LIBRARY, source, symlinks=True, ignore=ignored)
+    return source
 
 
 def _run(*command: str) -> None:
@@ -51,21 +57,21 @@ def _imports(_folder: Path, _percent: int) -> Iterator[Work]:
 
 @contextmanager
 def _put(folder: Path, percent: int) -> Iterator[Work]:
-    numbers = itertools.count()
-    yield Work(1, lambda: _shell(folder / f"image{next(numbers)}", f"put -r '{_source(percent)}' /"))
+    numbers, source = itertools.count(), _source(folder, percent)
+    yield Work(1, lambda: _shell(folder / f"image{next(numbers)}", f"put -r '{source}' /"))
 
 
 @contextmanager
 def _get(folder: Path, percent: int) -> Iterator[Work]:
-    _shell(folder / "image", f"put -r '{_source(percent)}' /tree")
+    _shell(folder / "image", f"put -r '{_source(folder, percent)}' /tree")
     numbers = itertools.count()
     yield Work(1, lambda: _shell(folder / "image", f"get -r tree '{folder / str(next(numbers))}'"))
 
 
 @contextmanager
 def _copy(folder: Path, percent: int) -> Iterator[Work]:
-    numbers = itertools.count()
-    yield Work(1, lambda: _run("cp", "-r", str(_source(percent)), str(folder / str(next(numbers)))))
+    numbers, source = itertools.count(), _source(folder, percent)
+    yield Work(1, lambda: _run("cp", "-r", str(source), str(folder / str(next(numbers)))))
 
 
 GROUPS: Final = (

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from itertools import count
 from typing import Final
 
 from vfs_db import chunks
@@ -27,6 +28,11 @@ __all__ = ["export_file", "export_tree"]
 _PIECE_SIZE: Final = 16 * chunks.CHUNK_SIZE
 _PERMISSIONS: Final = 0o777
 """Set-id and sticky bits of an image are not given to the host's files."""
+
+_SEPARATORS: Final = frozenset({"/", "\0", os.sep, os.altsep or os.sep})
+_RUN: Final = os.urandom(8).hex()
+_numbers: Final = count()
+"""With the process, for it may be a copy of another, they make a name that nobody else writes under."""
 
 _O_BINARY: Final = getattr(os, "O_BINARY", 0)
 _O_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
@@ -53,8 +59,9 @@ def export_tree(state: State, path: str, host_dir: str, options: Options) -> Non
         at, folder, present, above = stack.pop()
         if present.metadata.id in above:
             raise damaged(present.metadata.id, f"directory {at} contains itself")
+        base = os.path.join(folder, "")
         for entry in all_children(state, present):
-            host_path = os.path.join(folder, _host_name(entry, at))
+            host_path = base + _host_name(entry, at)
             below = join(at, entry.metadata.name)
             if type(entry) is Directory:
                 _make_folder(host_path)
@@ -73,8 +80,7 @@ def export_tree(state: State, path: str, host_dir: str, options: Options) -> Non
 def _host_name(entry: FSEntry, path: str) -> str:
     """Return the entry's name if it is one name on this host. Raises OSError (EINVAL)."""
     name = entry.metadata.name
-    separators = {"/", "\0", os.sep, os.altsep or os.sep}
-    if name in ("", ".", "..") or any(one in name for one in separators) or os.path.splitdrive(name)[0]:
+    if name in ("", ".", "..") or not _SEPARATORS.isdisjoint(name) or os.path.splitdrive(name)[0]:
         raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: {name!r} can be no file's name", join(path, name))
     return name
 
@@ -114,7 +120,8 @@ def _is_same(entry: FSEntry, there: os.stat_result, host_path: str) -> bool:
 
 def _partial(host_path: str) -> str:
     """Return the path to write under, in the same folder, so that the rename to *host_path* is one step."""
-    return os.path.join(os.path.dirname(host_path), f".vfs-part-{os.urandom(8).hex()}")
+    folder = host_path[: len(host_path) - len(os.path.basename(host_path))]
+    return f"{folder}.vfs-part-{_RUN}-{os.getpid():x}-{next(_numbers):x}"
 
 
 def _export_link(entry: Symlink, host_path: str, options: Options) -> None:
@@ -140,19 +147,28 @@ def _export_file(state: State, entry: File, host_path: str, path: str, options: 
     try:
         try:
             for data in _pieces(state, entry):
-                left = memoryview(data)
-                while left:
-                    left = left[os.write(descriptor, left) :]
+                _write(descriptor, data)
                 options.progress(path, len(data))
             if hasattr(os, "fchmod"):
                 os.fchmod(descriptor, entry.metadata.mode & _PERMISSIONS)
+            if os.utime in os.supports_fd:
+                os.utime(descriptor, ns=_times(entry))
         finally:
             os.close(descriptor)
-        os.utime(partial, ns=_times(entry))
+        if os.utime not in os.supports_fd:
+            os.utime(partial, ns=_times(entry))
         os.replace(partial, host_path)
     except BaseException:
         os.unlink(partial)
         raise
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    if written < len(data):
+        left = memoryview(data)[written:]
+        while left:
+            left = left[os.write(descriptor, left) :]
 
 
 def _pieces(state: State, file: File) -> Iterator[bytes]:

@@ -35,6 +35,7 @@ BATCH_SIZE: Final = 64 << 20
 
 _ENTRY_COST: Final = 16384
 _PIECE_SIZE: Final = 16 * chunks.CHUNK_SIZE
+_O_BINARY: Final = getattr(os, "O_BINARY", 0)
 
 
 def _silent(_path: str, _size: int) -> None:
@@ -193,20 +194,25 @@ def _import_file(
     report: Progress,
 ) -> FSEntry:  # fmt: skip
     """Copy a file piece by piece; a small one is a single change. A file that is there keeps its id."""
-    like = _like(found.name, FileType.file, status, state.ns_times)
     now = state.now()
-    with open(found.path, "rb", buffering=0) as source:
-        data = source.read(_PIECE_SIZE)
+    source = os.open(found.path, os.O_RDONLY | _O_BINARY)
+    try:
+        data = os.read(source, min(status.st_size + 1, _PIECE_SIZE))
         # A whole small file is read at once: that there is no more of it need not be asked.
         is_whole = len(data) == status.st_size < _PIECE_SIZE
         made = None
         if there is None and is_whole:
+            modified_at, accessed_at = (
+                kept(status.st_mtime_ns, state.ns_times),
+                kept(status.st_atime_ns, state.ns_times),
+            )
             made = add_small_file(
-                state, parent, found.name, data, like.mode, now, like.modified_at, like.accessed_at
+                state, parent, found.name, data, stat.S_IMODE(status.st_mode), now, modified_at, accessed_at
             )  # fmt: skip
         if made is not None:
             report(found.path, len(data))
             return made
+        like = _like(found.name, FileType.file, status, state.ns_times)
         change = Change()
         if there is not None and type(there) is not File:
             remove(state, change, parent, there, now)
@@ -216,12 +222,14 @@ def _import_file(
         assert type(there) is File
         file = chunks.write(state, change, there, data, like.modified_at)
         report(found.path, len(data))
-        while not is_whole and (data := source.read(_PIECE_SIZE)):
+        while not is_whole and (data := os.read(source, _PIECE_SIZE)):
             change.entries[file.metadata.id] = file
             state.apply(change)
             change = Change()
             file = chunks.write_range(state, change, file, file.metadata.size, data, like.modified_at)
             report(found.path, len(data))
+    finally:
+        os.close(source)
     metadata = file.metadata
     saved = save(state, change, file, _with_status(metadata, status, state.ns_times))
     state.apply(change)
