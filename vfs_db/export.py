@@ -148,7 +148,8 @@ def _export_file(state: State, entry: File, host_path: str, path: str, options: 
         try:
             for data in _pieces(state, entry):
                 _write(descriptor, data)
-                options.progress(path, len(data))
+                if data:
+                    options.progress(path, len(data))
             if hasattr(os, "fchmod"):
                 os.fchmod(descriptor, entry.metadata.mode & _PERMISSIONS)
             if os.utime in os.supports_fd:

@@ -221,7 +221,8 @@ def _import_file(
             there = add(state, change, parent, found.name, FileType.file, now, like=like)
         assert type(there) is File
         file = chunks.write(state, change, there, data, like.modified_at)
-        report(found.path, len(data))
+        if data:
+            report(found.path, len(data))
         while not is_whole and (data := os.read(source, _PIECE_SIZE)):
             change.entries[file.metadata.id] = file
             state.apply(change)

@@ -55,6 +55,7 @@ LINES = [
     ("tree -L 1", ".\n├── docs\n├── link -> docs/a.txt\n└── two words\n\n1 directory, 2 files\n", "", 0),
     ("echo hello   'a  b' # comment", "hello a  b\n", "", 0),
     ("pwd # comment; nope", "/\n", "", 0),
+    ("cd docs; cd old; cd -; cd -", "/docs\n/docs/old\n", "", 0),
     ("cat nix", "", "cat: /nix: No such file or directory\n", 1),
     ("cat docs", "", "cat: /docs: Is a directory\n", 1),
     ("cd link", "", "cd: link: Not a directory\n", 1),
@@ -119,6 +120,11 @@ COMPARED = [
     "mkdir d; echo x > d/f; cat d nix d/f",
     "mkdir a; touch a/b nix/c a/d; ls a",
     "mkdir -p d/e; echo x > d/e/f; chmod -R 700 d; stat -c '%a %n %F' d/e; stat -c '%a %n %s %F' d/e/f",
+    "mkdir d; mv d d/e",
+    "mkdir d; cp -r d nix/e",
+    "echo a > f; cp f nix/e",
+    "echo a > f; mv f nix/e",
+    "mkdir -p d b/d/c; mv d b",
     "echo a > -x; rm -f -- -x; echo b > -y; rm ./-y; echo c > -z; rm -- -z; ls",
 ]
 
@@ -192,6 +198,24 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     command = f"'{sys.executable}' -m vfs_db.shell -c 'cat x.bin' '{tmp_path / 't'}' | head -c 10"
     result = subprocess.run(command, shell=True, capture_output=True, check=False)
     assert (result.stdout, result.stderr) == (bytes(10), b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("flags", [[], ["-u"]], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("commands", ["ls -l docs", "cat docs/a.txt two*", "find", "set +e; pwd; tree"])
+def test_output_that_cannot_be_written_is_said_once(tree: Path, flags: list[str], commands: str) -> None:
+    command = [sys.executable, *flags, "-m", "vfs_db.shell", "-c", commands, str(tree)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, env=environment)
+    assert (result.stderr, result.returncode) == (b"vfs-shell: write error: No space left on device\n", 1)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_standard_stream_may_be_closed(tree: Path, closed: str) -> None:
+    command = f"'{sys.executable}' -m vfs_db.shell -c ls '{tree}' {closed}"
+    result = subprocess.run(command, shell=True, capture_output=True, check=False)
+    assert (result.stderr, result.returncode) == (b"", 0)
 
 
 def test_json_is_one_value_a_command(tree: Path) -> None:

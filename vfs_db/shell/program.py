@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Final
 
 from vfs_db.shell.registry import Formatter
+from vfs_db.shell.session import WriteError
 
 if TYPE_CHECKING:
     from vfs_db.shell.session import Session
@@ -44,9 +45,9 @@ def run(argv: list[str] | None) -> int:
     except BrokenPipeError:
         _drop_output()  # the reader has gone: nothing more to say
         return 1
-    except OSError as error:
+    except (OSError, WriteError) as error:
         _drop_output()
-        _say(f"write error: {error.strerror}")
+        _say(f"write error: {error.strerror if isinstance(error, OSError) else error}")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("\n")
@@ -131,7 +132,9 @@ def _show_warnings_as_lines() -> None:
     """Show what the library warns of, damage that was met, as a line like any other."""
     import warnings
 
-    warnings.simplefilter("always")
+    from vfs_db.errors import DamagedEntry
+
+    warnings.simplefilter("always", DamagedEntry)
     warnings.showwarning = lambda message, *_, **__: _say(str(message))
 
 

@@ -46,7 +46,7 @@ def _run_one(session: Session, command: Command) -> int:
     try:
         status = _call(session, name, command)
         session.status = max(session.status, status or 0)
-        session.output.flush()
+        session.flush()
     except UsageError as error:
         session.report(str(error), 2)
     except BrokenPipeError:

@@ -9,16 +9,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final, TextIO
 
-from vfs_db.shell.output import JsonText, Output
+from vfs_db.shell.output import JsonText, Output, Spool
 from vfs_db.vfs import DatabaseVFS
 
-__all__ = ["Leave", "Session", "UsageError", "describe", "escaped", "terminal_width"]
+__all__ = ["Leave", "Session", "UsageError", "WriteError", "describe", "escaped", "terminal_width"]
 
 _WIDTH: Final = 80
 
 
 class UsageError(Exception):
     """The command line is wrong; exit status 2."""
+
+
+class WriteError(Exception):
+    """What the commands print can't be written: no command's failure, and the end of the program."""
 
 
 class Leave(Exception):
@@ -34,7 +38,7 @@ class Session:
 
     def __init__(self, fs: DatabaseVFS, *, as_json: bool = False, is_interactive: bool = False) -> None:
         self.fs = fs
-        self.folder = "/"
+        self.folder = self.last_folder = "/"
         self.as_json = as_json
         self.is_interactive = is_interactive
         self.stops_at_failure = not is_interactive
@@ -56,11 +60,27 @@ class Session:
 
     def write(self, data: bytes) -> None:
         """Write bytes to the output, as they are."""
-        self.output.write(data)
+        try:
+            self.output.write(data)
+        except OSError as error:
+            raise self._as_write_error(error) from error
+
+    def flush(self) -> None:
+        """Let the output go where it goes to now."""
+        try:
+            self.output.flush()
+        except OSError as error:
+            raise self._as_write_error(error) from error
+
+    def _as_write_error(self, error: OSError) -> Exception:
+        # What was spooled is still to be written to the filesystem: the command has failed, and others may follow.
+        if isinstance(error, BrokenPipeError) or isinstance(self.output, Spool):
+            return error
+        return WriteError(error.strerror or str(error))
 
     def print(self, text: str) -> None:
         """Write a line to the output."""
-        self.output.write(text.encode("utf-8", "surrogateescape") + b"\n")
+        self.write(text.encode("utf-8", "surrogateescape") + b"\n")
 
     def value(self, value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
         """Write the command's JSON value."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.shell.registry import Namespace, Parser, command
 from vfs_db.shell.session import Session, UsageError
@@ -58,7 +62,7 @@ def _transfer(session: Session, options: Namespace, name: str, sign: str) -> Non
         except FileNotFoundError as error:
             session.report(f"{name}: cannot stat '{session.shown(source)}': {error.strerror}")
             continue
-        with session.reporting(name):
+        with _telling(session, entry, source, target, name):
             if _is_refused(session, entry, source, target, options, name):
                 continue
             if not _may_replace(session, source, target, options):
@@ -72,6 +76,28 @@ def _transfer(session: Session, options: Namespace, name: str, sign: str) -> Non
                 session.print(f"{sign}'{session.shown(source)}' -> '{session.shown(target)}'")
     if session.as_json:
         session.value(done)
+
+
+@contextmanager
+def _telling(session: Session, entry: FSEntry, source: str, target: str, name: str) -> Iterator[None]:
+    """Report an OSError in the with-block as coreutils says it, and go on with the next source."""
+    is_folder = isinstance(entry, Directory)
+    old, new = f"'{session.shown(source)}'", f"'{session.shown(target)}'"
+    with session.reporting(name):
+        try:
+            yield
+        except OSError as error:
+            if error.errno == errno.EINVAL and is_folder:
+                tried = (
+                    f"move {old} to a subdirectory of itself, {new}",
+                    f"copy a directory, {old}, into itself, {new}",
+                )
+                raise OSError(f"cannot {tried[name == 'cp']}") from error
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY):
+                made = "directory" if is_folder else "regular file"
+                tried = (f"move {old} to {new}", f"create {made} {new}")
+                raise OSError(f"cannot {tried[name == 'cp']}: {error.strerror}") from error
+            raise
 
 
 def _is_refused(session: Session, entry: FSEntry, source: str, target: str, options: Namespace, name: str) -> bool:

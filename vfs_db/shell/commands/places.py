@@ -18,17 +18,20 @@ __all__: list[str] = []
 
 
 def _cd_arguments(parser: Parser) -> None:
-    parser.add_argument("path", metavar="PATH", nargs="?", default="/")
+    parser.add_argument("path", metavar="PATH", nargs="?", default="/", help="- for the folder before")
 
 
 @command("cd", "change the current folder", _cd_arguments)
 def cd(session: Session, options: Namespace) -> None:
-    entry = session.fs.get_followed(session.path(options.path))
+    is_back = options.path == "-"
+    entry = session.fs.get_followed(session.last_folder if is_back else session.path(options.path))
     if not isinstance(entry, Directory):
         raise NotADirectoryError(20, "Not a directory", options.path)
-    session.folder = entry.get_path()
+    session.last_folder, session.folder = session.folder, entry.get_path()
     if session.as_json:
         session.value(session.folder)
+    elif is_back:
+        session.print(session.shown(session.folder))
 
 
 @command("pwd", "print the current folder")
