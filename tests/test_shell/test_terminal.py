@@ -183,7 +183,17 @@ def test_replacing_is_asked_about(start: Callable[..., Terminal], tmp_path: Path
     terminal = start()
     terminal.expect("vfs:/> ")
     terminal.type("write f one\nwrite g two\n")
-    for command in ("write f new", "cp g f", "mv g f", f"put {tmp_path / 'host'} f", "put - f", "rm f", "rm f g"):
+    for command in (
+        "write f new",
+        "cp g f",
+        "mv g f",
+        f"put {tmp_path / 'host'} f",
+        "put - f",
+        "rm f",
+        "rm f g",
+        "echo new > f",
+        "truncate -s 1 f",
+    ):
         terminal.expect("vfs:/> ")
         terminal.type(f"{command}\n")
         terminal.expect("]")
@@ -196,7 +206,9 @@ def test_replacing_is_asked_about(start: Callable[..., Terminal], tmp_path: Path
     terminal.type("n\n")
     terminal.expect("vfs:/> ")
     assert (tmp_path / "host").read_text() == "from the host"
-    terminal.type("cp -f g f\nbegin\nrm f\nrollback\ncat f\n")
+    terminal.type("echo three >| g\ntruncate -fs 3 g\necho >> g\ncat g\n")
+    terminal.expect("cat g\r\nthr\r\n")
+    terminal.type("write -f g two\ncp -f g f\nbegin\nrm f\nrollback\ncat f\n")
     terminal.expect("cat f\r\ntwo")
     terminal.type(f"get f {tmp_path / 'host'}\n")
     terminal.expect("[a]ll ")

@@ -77,6 +77,9 @@ def _call(session: Session, name: str, command: Command) -> int | None:
         return _function(session, name, command.words)
     target = session.path(command.output.text)
     _check_target(session, target)
+    asks = not (command.appends or command.replaces) and session.fs.exists(target)
+    if asks and not session.confirm(f"replace '{command.output.text}'?", can_be_undone=True):
+        return 0
     kept = session.output, session.is_terminal, session.has_colors, session.as_json
     with closing(Spool()) as spool:
         session.output, session.is_terminal, session.has_colors, session.as_json = spool, False, False, False

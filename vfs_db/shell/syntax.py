@@ -2,7 +2,7 @@
 
 Words are split at white space; quotes and backslashes keep characters as they are; `;` and new lines end a command, a backslash at
 the end of a line does not; `#` at the
-start of a word begins a comment; `>` and `>>` name the file that takes the output.
+start of a word begins a comment; `>`, `>|` and `>>` name the file that takes the output.
 """
 
 from __future__ import annotations
@@ -34,12 +34,16 @@ class Word(NamedTuple):
 
 
 class Command:
-    """One command: its *words*, where its *output* goes (None: to the screen), and whether that is at the file's end."""
+    """One command: its *words*, and where its *output* goes (None: to the screen).
+
+    *appends*: to the file's end; *replaces*: in the place of what is there, without asking.
+    """
 
     def __init__(self) -> None:
         self.words: list[Word] = []
         self.output: Word | None = None
         self.appends = False
+        self.replaces = False
 
 
 class _Reader:
@@ -119,7 +123,8 @@ def parse(text: str) -> list[Command]:
 
 def _redirect(reader: _Reader, command: Command) -> None:
     command.appends = reader.text.startswith(">>", reader.at)
-    reader.at += 2 if command.appends else 1
+    command.replaces = reader.text.startswith(">|", reader.at)
+    reader.at += 2 if command.appends or command.replaces else 1
     while reader.text[reader.at : reader.at + 1] in (" ", "\t"):
         reader.at += 1
     if command.output is not None:

@@ -137,6 +137,7 @@ def _truncate_arguments(parser: Parser) -> None:
         "-s", dest="size", metavar="SIZE", required=True, help="bytes, or as 4K; +SIZE, -SIZE: more, less"
     )
     parser.flag("-c", "no_create", "make no file")
+    parser.flag("-f", "force", "do not ask")
     _some_paths(parser)
 
 
@@ -161,8 +162,12 @@ def truncate(session: Session, options: Namespace) -> None:
                 continue
             if not is_there:
                 session.fs.open(full, "ab").close()
-            old = session.fs.stat(full).st_size if options.size[:1] in "+-" else 0
-            session.fs.truncate(full, max(0, old + wanted))
+            old = session.fs.stat(full).st_size
+            new = max(0, old + wanted) if options.size[:1] in "+-" else wanted
+            question = f"cut off what '{path}' has after {new} bytes?"
+            if new < old and not options.force and not session.confirm(question, can_be_undone=True):
+                continue
+            session.fs.truncate(full, new)
             done.append(full)
     _show_changed(session, done)
 
