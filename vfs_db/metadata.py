@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -18,8 +18,7 @@ class FileType(enum.IntEnum):
     symlink = 2
 
 
-@attrs.frozen
-class Extension:
+class Extension(NamedTuple):
     """What only version 2 entries hold, and what is kept without being understood: feature bits, (tag, value) fields."""
 
     compatible: int = 0
