@@ -126,14 +126,14 @@ def _part(db: OurDB, record_id: int, start: int, size: int) -> bytes:
 def test_parts_are_what_get_gives(tmp_path: Path) -> None:
     chosen = random.Random(1)
     with ourdb.new(tmp_path / "db", incremental_mode=False, record_nr_max=100, keysize=6) as db:
-        for turn in range(30):
+        for turn in range(20):
             for record_id in range(20):
                 db.set(id=record_id, data=chosen.randbytes(chosen.choice((0, 1, 500, 65535))))
             if turn % 7 == 3:
                 db.sync()
             if turn % 10 == 9:
                 db.compact(keep_history=turn % 20 == 19)
-            for _ in range(60):
+            for _ in range(30):
                 record_id, start, size = chosen.randrange(20), chosen.randrange(66000), chosen.randrange(5000)
                 assert _part(db, record_id, start, size) == db.get(record_id)[start : start + size]
         with db.transaction():
