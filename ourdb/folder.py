@@ -141,7 +141,7 @@ def _fitting(disk: Disk, folder: str, fd: int, size: int, next_id: int | None) -
     numbers = RecordFiles(disk, folder, read_only=True).numbers()
     for keysize in KEY_SIZES if numbers[-1:] in ([], [0]) else KEY_SIZES[-1:]:
         slots = (int.from_bytes(raw[at : at + keysize], "big") for at in range(0, len(raw) - keysize + 1, keysize))
-        used = [(record_id, location) for record_id, location in enumerate(slots) if location][:_SAMPLES]
+        used = list(islice(((record_id, location) for record_id, location in enumerate(slots) if location), _SAMPLES))
         ids_fit = next_id is None or all(record_id < next_id for record_id, _ in used)
         if size % keysize == 0 and used and ids_fit and _all_records(disk, folder, [location for _, location in used]):
             fitting.append(keysize)

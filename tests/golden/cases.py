@@ -7,9 +7,12 @@ the files. Data in operations is `{"hex": ...}` or `{"gen": {"seed": s, "len": n
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import lzma
 import tarfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,11 +21,20 @@ __all__ = ["ARCHIVES", "data_of", "load", "names", "unpack"]
 ARCHIVES: Final = Path(__file__).parent
 
 
+@cache
+def _unpacked(family: str) -> bytes:
+    return lzma.decompress((ARCHIVES / f"{family}.tar.xz").read_bytes())
+
+
+def _opened(family: str) -> tarfile.TarFile:
+    return tarfile.open(fileobj=io.BytesIO(_unpacked(family)))
+
+
 def names(*families: str) -> list[str]:
     """Return the names of all cases of *families* (the archives' names), as `family/case`."""
     found = []
     for family in families:
-        with tarfile.open(ARCHIVES / f"{family}.tar.xz") as archive:
+        with _opened(family) as archive:
             cases = [member.name for member in archive if member.name.endswith("case.json")]
         found += [f"{family}/{Path(case).parent.name}" for case in cases]
     return sorted(found)
@@ -31,7 +43,7 @@ def names(*families: str) -> list[str]:
 def unpack(name: str, folder: Path) -> Path:
     """Write the case *name* (`family/case`) into *folder* and return where it lies."""
     family, case = name.split("/")
-    with tarfile.open(ARCHIVES / f"{family}.tar.xz") as archive:
+    with _opened(family) as archive:
         members = [member for member in archive if case in Path(member.name).parts]
         archive.extractall(folder, members, filter="data")
     (found,) = folder.rglob("case.json")
