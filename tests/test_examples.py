@@ -107,7 +107,12 @@ def test_an_image_of_the_original_is_moved(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in image.rglob("*") if path.is_file()} == before
 
 
-def test_each_is_short_but_the_one_that_packs_trees() -> None:
+def test_each_is_short() -> None:
     lengths = {path.name: len(path.read_text("utf-8").splitlines()) for path in (ROOT / "examples").glob("*.py")}
     assert len(lengths) == 7
-    assert {name for name, length in lengths.items() if length >= 60} == {"pack_tree.py"}
+    assert {name for name, length in lengths.items() if length >= 60} == set()
+
+
+def test_each_is_started_by_the_command_that_it_names() -> None:
+    for path in (ROOT / "examples").glob("*.py"):
+        assert f"python examples/{path.name}" in path.read_text("utf-8").partition('"""\n\n')[0]
