@@ -35,15 +35,16 @@ class Part(NamedTuple):
 
 
 class _Staged(NamedTuple):
-    """The same, ready to be written and published."""
+    """The same, ready to be written and published; see `ourdb.commits.Staged`."""
 
     store: Store
     records: list[bytes | memoryview]
+    file: int
     position: int
     next_id: int
     pending: dict[int, int]
     zeros: list[tuple[int, int]]
-    growth: int
+    count: int  # type: ignore[assignment] # NamedTuple's own `count` is not asked for
 
 
 def commit_batch(commits: Commits, parts: Sequence[Part]) -> list[int] | None:
@@ -66,23 +67,10 @@ def commit_batch(commits: Commits, parts: Sequence[Part]) -> list[int] | None:
             staged.append(one)
     if not operations:
         return ids
-    next_ids = [store.next_id for store in commits.stores]
-    for store, records, _, next_id, _, _, _ in staged:
-        next_ids[commits.index(store)] = next_id
-        if records:
-            store.files.write_parts(records)
-    next_ids.append(0)
-    frame = journal.frame(b"".join(operations), len(operations), (next_ids[0], next_ids[1]), b"".join(inlined or ()))
-    journal.append(frame, may_use_reserve=not ids)
-    with commits.publishing:
-        for store, _, position, next_id, pending, zeros, growth in staged:
-            commits.record_bytes += position - store.files.end_position
-            store.files.end_position = position
-            store.next_id = next_id
-            store.zeros += zeros
-            if store.count is not None:
-                store.count += growth
-            store.publish(pending)
+    for one in staged:
+        if one.records:
+            one.store.files.write_parts(one.records)
+    commits.append(staged, b"".join(operations), inlined or (), has_sets=bool(ids))
     commits.after_commit()
     return ids
 
@@ -154,4 +142,4 @@ def _stage(
         pending[record_id] = 0
         zeros.append((location, HEADER_SIZE + size))
         operations.append(_pack_operation(DELETE, member, size, record_id, 0, location, 0))
-    return _Staged(store, records, position, next_id, pending, zeros, count - len(zeros))
+    return _Staged(store, records, files.end_file, position, next_id, pending, zeros, count - len(zeros))

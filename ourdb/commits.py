@@ -19,30 +19,23 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, NamedTuple
-from zlib import crc32
+from typing import Final, Protocol
 
-from ourdb.config import RECORD_DATA_MAX
 from ourdb.disk import Disk
 from ourdb.errors import (
-    CorruptRecord,
     DatabaseClosed,
-    DatabaseFull,
     DatabaseLocked,
     OurDBError,
-    RecordNotFound,
-    RecordTooLarge,
 )
 from ourdb.group_sync import GroupSync, GroupWriter
 from ourdb.joining import remove_journal, write_pointers
-from ourdb.journal import DELETE, INLINED, OPERATION, POINT, RESERVE, SET, Journal, JournalHeader, Member, journal_path
-from ourdb.record import HEADER_SIZE, PACK_HEADER
-from ourdb.record_files import BUFFER_MAX, Appender
+from ourdb.journal import OPERATION, RESERVE, Journal, JournalHeader, Member, journal_path
 from ourdb.store import Store
+from ourdb.transaction import Savepoint, Transaction
 
-__all__ = ["INLINE_MAX", "JOURNAL_MAX", "OVERLAY_MAX", "RECORD_BYTES_MAX", "Commits", "Transaction"]
+__all__ = ["INLINE_MAX", "JOURNAL_MAX", "OVERLAY_MAX", "RECORD_BYTES_MAX", "Commits"]
 
 JOURNAL_MAX: Final = 8 << 20
 """Bytes of commits after which a checkpoint is made."""
@@ -53,299 +46,29 @@ RECORD_BYTES_MAX: Final = 1 << 30
 INLINE_MAX: Final = 4096
 """Bytes of data up to which a record goes whole into the journal of a "full" database: one fdatasync is enough."""
 
-_NO_PREVIOUS: Final = bytes(6)
-_from_bytes: Final = int.from_bytes
-_pack_operation: Final = OPERATION.pack
-
 _handles: weakref.WeakSet[Commits] = weakref.WeakSet()
 
 
-class _Stage(Appender):
-    """What an open transaction has changed in one store, not yet committed."""
+class Staged(Protocol):
+    """What a commit does to one store: its records are written, and end at *position* in record file *file*.
 
-    __slots__ = ("_commits", "count", "next_id", "pending", "store", "zeros")
+    pending: id -> new location. zeros: location and size of what was deleted. count: how many records more there are.
+    """
 
-    def __init__(self, commits: Commits, store: Store) -> None:
-        super().__init__(store.files, store.config)
-        self._commits = commits
-        self.store = store
-        self.pending: dict[int, int] = {}
-        self.zeros: list[tuple[int, int]] = []
-        self.count = 0
-        self.next_id = store.next_id
-
-    def locate(self, record_id: int) -> int:
-        location = self.pending.get(record_id)
-        return self.store.locate(record_id) if location is None else location
-
-    def flush(self) -> None:
-        """Write the buffered records; the journal is there before, for only it tells where they are to be cut off again."""
-        if self.buffer:
-            self._commits.open_journal()
-            super().flush()
-
-    def mark(self) -> tuple[int, int, int, int, int]:
-        return self.count, self.next_id, len(self.zeros), self.file, self.position
-
-    def return_to(self, mark: tuple[int, int, int, int, int]) -> None:
-        self.count, self.next_id, zero_count, file, position = mark
-        del self.zeros[zero_count:]
-        self.take_back(file, position)
-
-
-class _Savepoint(NamedTuple):
-    """How far a transaction was when a nested block began."""
-
-    stages: dict[_Stage, tuple[int, int, int, int, int]]
-    undo: int
-    operations: int
-    inlined: int
-    sets: int
-
-
-class Transaction:
-    """The changes of one open transaction over all stores of a `Commits`. One thread uses it."""
-
-    def __init__(self, commits: Commits) -> None:
-        self.thread = threading.get_ident()
-        self.depth = 1
-        self._commits = commits
-        self._stages: dict[Store, _Stage] = {}
-        self._operations = bytearray()
-        self._inlined: list[bytes] = []
-        self._inline_max = INLINE_MAX if commits.synchronous == "full" else -1
-        self._undo: list[tuple[_Stage, int, int | None]] = []
-        self.sets = 0
-
-    def stage(self, store: Store) -> _Stage:
-        """Return the stage of *store*, made at its first change or read."""
-        stage = self._stages.get(store)
-        if stage is None:
-            stage = self._stages[store] = _Stage(self._commits, store)
-        return stage
-
-    def set(self, store: Store, record_id: object, data: object) -> int:
-        """Stage one record and return its id; see `OurDB.set` for ids and errors."""
-        if data.__class__ is not bytes:
-            data = as_bytes(data)
-        assert isinstance(data, bytes)
-        size = len(data)
-        if size > RECORD_DATA_MAX:
-            raise too_large(size)
-        stage = self._stages.get(store) or self.stage(store)
-        pending, config = stage.pending, store.config
-        if record_id is None:
-            if not config.incremental_mode:
-                raise OurDBError("id must be provided when incremental is disabled")
-            checked, previous = stage.next_id, 0
-            if checked >= config.record_nr_max:
-                raise DatabaseFull(f"lookup table is full: {store.folder} holds ids 1 to {config.record_nr_max - 1}")
-        else:
-            checked = store.check_id(record_id)
-            staged = pending.get(checked)
-            previous = store.locate(checked) if staged is None else staged
-            if config.incremental_mode and not previous:
-                raise OurDBError("cannot set id for insertions when incremental mode is enabled")
-        crc = crc32(data)
-        location = stage.append(PACK_HEADER(size, crc, previous.to_bytes(6, "big")) + data)
-        if record_id is None:
-            stage.next_id += 1
-        if not previous:
-            stage.count += 1
-        if self.depth > 1:
-            self._remember(stage, checked)
-        pending[checked] = location
-        kind = SET
-        if size <= self._inline_max:
-            kind = INLINED
-            self._inlined.append(data)
-        self._operations += _pack_operation(
-            kind, self._commits.stores[0] is not store, size, checked, crc, location, previous
-        )
-        self.sets += 1
-        return checked
-
-    def set_many(self, store: Store, items: Iterable[tuple[int | None, object]]) -> list[int]:
-        """Stage several records, each as `set` does, and return their ids."""
-        # What the items share is looked up once, and the common case written out: it takes two thirds of the time.
-        stage = self.stage(store)
-        config, overlay, limit = store.config, store.overlay, store.plain_limit
-        pending, keysize, slots = stage.pending, config.keysize, store.table.map
-        id_end = 0 if config.incremental_mode or self._inline_max >= 0 else config.record_nr_max
-        member = self._commits.stores[0] is not store
-        ids: list[int] = []
-        done = ids.append
-        for record_id, data in items:
-            position = stage.position
-            if (
-                record_id.__class__ is not int
-                or not 0 <= record_id < id_end
-                or data.__class__ is not bytes
-                or len(data) > RECORD_DATA_MAX
-                or position >= limit
-                or self.depth > 1
-            ):
-                done(self.set(store, record_id, data))
-                continue
-            assert isinstance(data, bytes)
-            assert record_id is not None
-            previous = pending.get(record_id)
-            if previous is None:
-                previous = overlay.get(record_id)
-                if previous is None:
-                    at = record_id * keysize
-                    previous = _from_bytes(slots[at : at + keysize], "big")
-            size, crc, location = len(data), crc32(data), stage.file << 32 | position
-            if previous:
-                header = PACK_HEADER(size, crc, previous.to_bytes(6, "big"))
-            else:
-                header = PACK_HEADER(size, crc, _NO_PREVIOUS)
-                stage.count += 1
-            stage.buffer += header + data
-            stage.position = position + HEADER_SIZE + size
-            if len(stage.buffer) > BUFFER_MAX:
-                stage.flush()
-            pending[record_id] = location
-            self._operations += _pack_operation(SET, member, size, record_id, crc, location, previous)
-            self.sets += 1
-            done(record_id)
-        return ids
-
-    def delete(self, store: Store, record_id: object) -> None:
-        """Stage the removal of one record. Raises RecordNotFound."""
-        checked = store.check_id(record_id)
-        stage = self.stage(store)
-        location = stage.locate(checked)
-        if not location:
-            raise RecordNotFound(f"Record not found: id {checked} in {store.folder}")
-        stage.flush()
-        try:
-            size = len(store.record(location)[0])
-        except CorruptRecord:
-            # Where it ends is not known, so zeros could run into another record: only the slot is emptied.
-            self.point(store, checked, 0)
-            return
-        if self.depth > 1:
-            self._remember(stage, checked)
-        stage.pending[checked] = 0
-        stage.zeros.append((location, HEADER_SIZE + size))
-        stage.count -= 1
-        self._operations += OPERATION.pack(DELETE, self._commits.index(store), size, checked, 0, location, 0)
-
-    def locate(self, store: Store, record_id: int) -> int:
-        """Return where a record is for this transaction, and make it readable there."""
-        stage = self._stages.get(store)
-        if stage is None:
-            return store.locate(record_id)
-        location = stage.pending.get(record_id)
-        if location is None:
-            return store.locate(record_id)
-        if location:
-            stage.flush()
-        return location
-
-    def point(self, store: Store, record_id: int, location: int) -> None:
-        """Stage a slot that gets the location of an existing record, or 0."""
-        stage = self.stage(store)
-        previous = stage.locate(record_id)
-        if self.depth > 1:
-            self._remember(stage, record_id)
-        stage.pending[record_id] = location
-        stage.count += bool(location) - bool(previous)
-        self._operations += OPERATION.pack(POINT, self._commits.index(store), 0, record_id, 0, location, previous)
-
-    def _remember(self, stage: _Stage, record_id: int) -> None:
-        self._undo.append((stage, record_id, stage.pending.get(record_id)))
-
-    def savepoint(self) -> _Savepoint:
-        """Enter a nested block: what is staged from here on can be taken back."""
-        stages = {stage: stage.mark() for stage in self._stages.values()}
-        self.depth += 1
-        return _Savepoint(stages, len(self._undo), len(self._operations), len(self._inlined), self.sets)
-
-    def leave(self, savepoint: _Savepoint, *, keep: bool) -> None:
-        """Leave a nested block; without *keep*, take back what was staged in it."""
-        if not keep:
-            while len(self._undo) > savepoint.undo:
-                stage, record_id, location = self._undo.pop()
-                if location is None:
-                    del stage.pending[record_id]
-                else:
-                    stage.pending[record_id] = location
-            for store, stage in list(self._stages.items()):
-                mark = savepoint.stages.get(stage)
-                if mark is None:
-                    del self._stages[store]
-                else:
-                    stage.return_to(mark)
-            del self._operations[savepoint.operations :]
-            del self._inlined[savepoint.inlined :]
-            self.sets = savepoint.sets
-        self.depth -= 1
-        if self.depth == 1:
-            self._undo.clear()
-
-    def commit(self) -> None:
-        """Write everything, then the journal entry, then publish. On an error nothing is committed."""
-        count = len(self._operations) // OPERATION.size
-        if not count:
-            return
-        commits = self._commits
-        journal = commits.open_journal()
-        stages = [self._stages.get(store) for store in commits.stores]
-        for stage in stages:
-            if stage is not None:
-                stage.flush()
-        if commits.synchronous == "full" and len(self._inlined) < self.sets:
-            self._sync_records(stages)
-        next_ids = [
-            stage.next_id if stage else store.next_id for stage, store in zip(stages, commits.stores, strict=True)
-        ]
-        next_ids.append(0)
-        frame = journal.frame(self._operations, count, (next_ids[0], next_ids[1]), b"".join(self._inlined))
-        journal.append(frame, may_use_reserve=not self.sets)
-        del frame
-        self._operations = bytearray()  # a huge commit's are not kept while a checkpoint runs
-        self._publish(stages)
-
-    def _sync_records(self, stages: list[_Stage | None]) -> None:
-        try:
-            for stage in stages:
-                if stage is not None:
-                    stage.store.files.sync()
-        except OSError as error:
-            raise self._commits.fail(error) from error
-
-    def _publish(self, stages: list[_Stage | None]) -> None:
-        with self._commits.publishing:
-            for stage in stages:
-                if stage is None:
-                    continue
-                store = stage.store
-                self._commits.record_bytes += abs(stage.position - store.files.end_position)
-                store.files.end_file, store.files.end_position = stage.file, stage.position
-                store.next_id = stage.next_id
-                store.zeros += stage.zeros
-                if store.count is not None:
-                    store.count += stage.count
-                store.publish(stage.pending)
-
-
-def as_bytes(data: object) -> bytes:
-    """Return *data* as bytes; bytearray, memoryview and other buffers are copied. Raises TypeError."""
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        return bytes(data)
-    if data is not None and not isinstance(data, (str, int)):
-        try:
-            return bytes(memoryview(data))  # type: ignore[arg-type]
-        except TypeError:
-            pass
-    raise TypeError(f"data must be bytes, bytearray or memoryview, not {type(data).__name__}")
-
-
-def too_large(size: int) -> RecordTooLarge:
-    """Return the error for *size* bytes of data."""
-    return RecordTooLarge(f"{size} bytes of data, a record holds at most {RECORD_DATA_MAX}; nothing was written")
+    @property
+    def store(self) -> Store: ...
+    @property
+    def pending(self) -> dict[int, int]: ...
+    @property
+    def zeros(self) -> list[tuple[int, int]]: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def next_id(self) -> int: ...
+    @property
+    def file(self) -> int: ...
+    @property
+    def position(self) -> int: ...
 
 
 class Commits:
@@ -398,9 +121,67 @@ class Commits:
             raise self.refusal()
         return True
 
-    def begin(self) -> _Block:
+    def begin(self) -> Block:
         """Return a block that opens a transaction, or joins the one that this thread has open."""
-        return _Block(self)
+        return Block(self)
+
+    def open_transaction(self) -> Transaction:
+        """Open a transaction; called with `lock` held and none open."""
+        self.plain = False
+        self.transaction = Transaction(
+            self.stores, INLINE_MAX if self.synchronous == "full" else -1, before_write=self.open_journal
+        )
+        return self.transaction
+
+    def commit(self, transaction: Transaction) -> None:
+        """Write all that is staged, then the journal entry, then publish. On an error nothing is committed."""
+        if self.refusal is not None:
+            raise self.refusal()
+        stages, operations, inlined = transaction.take_all()
+        if not operations:
+            return
+        self.open_journal()
+        if self.synchronous == "full" and len(inlined) < transaction.sets:
+            try:
+                for stage in stages:
+                    stage.store.files.sync()
+            except OSError as error:
+                raise self.fail(error) from error
+        self.append(stages, operations, inlined, has_sets=bool(transaction.sets))
+
+    def append(
+        self,
+        stages: Sequence[Staged],
+        operations: bytes | bytearray,
+        inlined: Sequence[bytes | memoryview],
+        *,
+        has_sets: bool,
+    ) -> None:
+        """Append a commit to the open journal, and publish it. On an error nothing is committed.
+
+        One without sets may use the room that is kept for deletes on a full disk.
+        """
+        journal = self.journal
+        assert journal is not None
+        next_ids = [store.next_id for store in self.stores]
+        for stage in stages:
+            next_ids[self.index(stage.store)] = stage.next_id
+        next_ids.append(0)
+        frame = journal.frame(
+            operations, len(operations) // OPERATION.size, (next_ids[0], next_ids[1]), b"".join(inlined)
+        )
+        journal.append(frame, may_use_reserve=not has_sets)
+        with self.publishing:
+            for stage in stages:
+                store = stage.store
+                files = store.files
+                self.record_bytes += abs(stage.position - files.end_position)
+                files.end_file, files.end_position = stage.file, stage.position
+                store.next_id = stage.next_id
+                store.zeros += stage.zeros
+                if store.count is not None:
+                    store.count += stage.count
+                store.publish(stage.pending)
 
     def after_commit(self) -> int:
         """See to checkpoints and the short path after a commit; return the commit's ticket for `sync_up_to`."""
@@ -569,7 +350,7 @@ class Commits:
         self.plain = False
 
 
-class _Block:
+class Block:
     """One `with` block: the outermost one of a thread is a transaction, an inner one joins it."""
 
     __slots__ = ("_commits", "_savepoint", "_transaction")
@@ -577,15 +358,14 @@ class _Block:
     def __init__(self, commits: Commits) -> None:
         # A class and not a generator: this is entered for every change, and costs a third so.
         self._commits = commits
-        self._savepoint: _Savepoint | None = None
+        self._savepoint: Savepoint | None = None
 
     def __enter__(self) -> Transaction:
         commits = self._commits
         commits.acquire()
         transaction = commits.transaction
         if transaction is None:
-            commits.plain = False
-            transaction = commits.transaction = Transaction(commits)
+            transaction = commits.open_transaction()
         else:
             self._savepoint = transaction.savepoint()
         self._transaction = transaction
@@ -601,9 +381,7 @@ class _Block:
                 return
             try:
                 if kind is None:
-                    if commits.refusal is not None:
-                        raise commits.refusal()
-                    self._transaction.commit()
+                    commits.commit(self._transaction)
             finally:
                 commits.transaction = None
             ticket = commits.after_commit()

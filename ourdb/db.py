@@ -55,8 +55,8 @@ _Sets: TypeAlias = "Sequence[tuple[int | None, bytes | memoryview]]"
 
 _LEVELS: Final = ("full", "normal", "off")
 _TIMEOUT_MAX: Final = 1e9
-_BATCH_MAX: Final = 4096
-"""Records of one `set_many` that are written without a transaction."""
+_BATCH_MAX: Final = 64
+"""Records of one `set_many` that are written without a transaction; for more, the transaction is as quick."""
 
 # The hot path of `set` packs a commit of one operation in one go: the prefix behind its CRC, and the operation.
 _ONE: Final = struct.Struct("<IIIQQQ" + OPERATION.format.removeprefix("<"))
@@ -599,7 +599,10 @@ class OurDB:
             transaction.delete(self._store, id)
 
     def set_many(self, items: Iterable[tuple[int | None, bytes]]) -> list[int]:
-        """Store several (id, data) in one commit and return the ids; all or nothing. Errors as `set`."""
+        """Store several (id, data) in one commit and return the ids; all or nothing. Errors as `set`.
+
+        Items are taken up to 128 at a time before they are stored: a generator may not find the last ones it gave.
+        """
         if isinstance(items, (list, tuple)) and len(items) <= _BATCH_MAX:
             ids = self._commit_batch(items)
             if ids is not None:

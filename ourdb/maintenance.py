@@ -19,7 +19,7 @@ from ourdb.record_files import RecordFiles
 from ourdb.store import Snapshot, Store
 
 if TYPE_CHECKING:
-    from ourdb.commits import Transaction
+    from ourdb.transaction import Transaction
 
 __all__ = ["Problem", "backup", "check", "export_table", "import_table", "stats"]
 

@@ -261,6 +261,13 @@ class Appender:
             self.flush()
         return location
 
+    def extend(self, records: bytes, end: int) -> None:
+        """Put whole *records*, for which the file has room, at the end; it is then at position *end*."""
+        self.buffer += records
+        self.position = end
+        if len(self.buffer) > BUFFER_MAX:
+            self.flush()
+
     def _roll_over(self) -> None:
         if self._config.keysize < 6:
             raise DatabaseFull(

@@ -46,28 +46,50 @@ def test_set_many_writes_what_single_sets_write(
 
 
 def test_items_may_write_themselves_while_they_are_taken(tmp_path: Path) -> None:
-    with ourdb.new(tmp_path / "db", incremental_mode=False, record_nr_max=100) as db:
+    with ourdb.new(tmp_path / "db", incremental_mode=False, record_nr_max=1000) as db:
+        db.set(id=0, data=b"before")
 
         def items() -> Iterator[tuple[int, bytes]]:
             yield 1, b"one"
             db.set(id=2, data=b"two")
             with db.transaction():
                 yield 3, b"three"
-            db.delete(1)
-            yield 4, b"four"
+                db.set(id=999, data=b"both")
+            db.delete(0)
+            yield from ((record_id, b"many") for record_id in range(4, 400))
+            db.delete(4)  # it was stored by now: items are taken 128 at a time
+            db.set(id=2, data=b"two again")
+            yield 999, b"the last one counts"
 
-        assert db.set_many(items()) == [1, 3, 4]
-        assert list(db) == [2, 3, 4]
-        assert len(db) == 3
-        assert db.get_many([2, 3, 4]) == [b"two", b"three", b"four"]
+        assert db.set_many(items()) == [1, *range(3, 400), 999]
+        assert list(db) == [1, 2, 3, *range(5, 400), 999]
+        assert len(db) == 399
+        assert db.get_many([2, 3, 999]) == [b"two again", b"three", b"the last one counts"]
+        assert db.get_history(999, 9) == [b"the last one counts", b"both"]
+
+
+def test_ids_given_by_the_database_in_one_go(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "db", record_nr_max=1000) as db:
+        assert db.set_many([(None, b"a")] * 300) == list(range(1, 301))
+        assert db.set_many([(None, b"new"), (7, b"again"), (None, b"newer")]) == [301, 7, 302]
+        assert db.set_many((record_id, b"all again") for record_id in range(1, 201)) == list(range(1, 201))
+        assert db.get_history(7, 9) == [b"all again", b"again", b"a"]
+        with pytest.raises(ourdb.DatabaseFull):
+            db.set_many([(None, b"too many")] * 800)
+        with pytest.raises(ourdb.OurDBError, match="incremental"):
+            db.set_many([(record_id, b"") for record_id in range(290, 500)])
+        assert db.get_next_id() == 303
+        assert len(db) == 302
+        assert list(db.check()) == []
 
 
 @pytest.mark.parametrize("bad", [(100, b""), (-1, b""), (True, b""), (5, "text"), (5, bytes(65536)), (None, b"")])
-def test_one_bad_item_leaves_everything_as_it_was(tmp_path: Path, bad: tuple[int, bytes]) -> None:
+@pytest.mark.parametrize("others", [1, 90])
+def test_one_bad_item_leaves_everything_as_it_was(tmp_path: Path, bad: tuple[int, bytes], others: int) -> None:
     with ourdb.new(tmp_path / "db", incremental_mode=False, record_nr_max=100) as db:
         db.set(id=5, data=b"kept")
         with pytest.raises((TypeError, ValueError, ourdb.OurDBError)):
-            db.set_many([(5, b"gone"), (6, b"gone"), bad])
+            db.set_many([(5, b"gone"), *((record_id, b"gone") for record_id in range(6, 6 + others)), bad])
         assert list(db) == [5]
         assert db.get_history(5, 9) == [b"kept"]
         db.set(id=5, data=b"on it goes")
