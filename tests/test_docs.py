@@ -84,3 +84,20 @@ def test_pages_link_to_what_is_there() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_commands_of_contributing_name_what_is_there() -> None:
+    """Its paths exist, and its programs of ours know the words after them."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    commands = re.findall(r"\| `([^|]+?)`", text)
+    assert len(commands) > 6
+    for path in re.findall(r"\b(?:tests|docs|\.ci)/[\w/]+(?:\.\w+)?", text):
+        assert (ROOT / path).exists(), path
+    for module, words in re.findall(r"python -m ((?:bench|tests)[\w.]*)([\w ]*)`", text):
+        source = ROOT / module.replace(".", "/")
+        code = (source / "__main__.py" if source.is_dir() else source.with_suffix(".py")).read_text("utf-8")
+        assert [word for word in words.split() if not word.isdigit() and f'"{word}"' not in code] == [], module
+    (names,) = re.findall(r"bash .ci/run bench ([\w ]+)`", text)
+    from bench.__main__ import GROUPS
+
+    assert set(names.split()) <= {group.name for group in GROUPS}
