@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,6 +43,13 @@ class Terminal:
 
     def type(self, text: str) -> None:
         os.write(self.fd, text.encode())
+
+    def await_reader(self) -> None:
+        """Wait until a command reads the terminal line by line: only then Ctrl-D is the end of its input."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not termios.tcgetattr(self.fd)[3] & termios.ICANON:
+            assert time.monotonic() < deadline, f"nothing reads lines; shown was {self.shown!r}"
+            self.is_ready(0.01)
 
     def interrupt(self) -> None:
         """Press Ctrl-C until the prompt is back: Python's readline loses one that comes just before it waits for a key."""
@@ -145,6 +153,33 @@ def test_control_c_ends_the_command_and_not_the_shell(start: Callable[..., Termi
     terminal.type("pwd\n")
     terminal.expect("pwd\r\n/")
     terminal.expect("vfs:/> ")
+    terminal.type("exit\n")
+    assert terminal.end() == 0
+
+
+@pytest.mark.parametrize("command", ["put - f", "write f", "append f"])
+def test_one_control_d_ends_what_is_typed_into_a_file(start: Callable[..., Terminal], command: str) -> None:
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type(f"{command}\n")
+    terminal.await_reader()
+    terminal.type("one\ntwo\n\x04")
+    terminal.expect("vfs:/> ")
+    terminal.type("wc f\n")
+    terminal.expect("2 2 8 f\r\n")
+    terminal.type("exit\n")
+    assert terminal.end() == 0
+
+
+def test_control_c_in_what_is_typed_into_a_file_leaves_none(start: Callable[..., Terminal]) -> None:
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type("put - f\n")
+    terminal.await_reader()
+    terminal.type("one\n\x03")
+    terminal.expect("vfs:/> ")
+    terminal.type("ls f\n")
+    terminal.expect("cannot access 'f'")
     terminal.type("exit\n")
     assert terminal.end() == 0
 

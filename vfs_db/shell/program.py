@@ -168,10 +168,8 @@ def _run_lines(session: Session, lines: IO[bytes]) -> int:
 
 
 def _interact(session: Session, *, is_new: bool) -> int:
-    from vfs_db.shell import runner
     from vfs_db.shell.completion import set_up_line_editing
     from vfs_db.shell.session import Leave
-    from vfs_db.shell.syntax import Incomplete
 
     save_history = set_up_line_editing(session, _HISTORY_MAX)
     if is_new:
@@ -180,20 +178,28 @@ def _interact(session: Session, *, is_new: bool) -> int:
     try:
         while True:
             try:
-                text += input("> " if text else session.prompt)
-            except KeyboardInterrupt:
+                text = _typed_and_run(session, text)
+            except KeyboardInterrupt:  # at the prompt, or just before or after a command, which hears it itself
                 sys.stdout.write("\n")
                 text = ""
-                continue
-            except EOFError:
-                sys.stdout.write("\n")
-                text = "exit"
-            try:
-                runner.run(session, text)
-                text = ""
-            except Incomplete:
-                text += "\n"
-            except Leave as leave:
-                return leave.status
+    except Leave as leave:
+        return leave.status
     finally:
         save_history()
+
+
+def _typed_and_run(session: Session, begun: str) -> str:
+    """Read a line, run it if with the lines *begun* it is whole, and return what is begun now. Raises Leave."""
+    from vfs_db.shell import runner
+    from vfs_db.shell.syntax import Incomplete
+
+    try:
+        text = begun + input("> " if begun else session.prompt)
+    except EOFError:
+        sys.stdout.write("\n")
+        text = "exit"
+    try:
+        runner.run(session, text)
+    except Incomplete:
+        return text + "\n"
+    return ""

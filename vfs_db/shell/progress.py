@@ -1,11 +1,13 @@
-"""A progress bar on standard error: files, bytes, rate, time left; on a terminal only, as wide as it is."""
+"""A transfer under way: a bar on standard error, on a terminal only, as wide as it is; Ctrl-C is heard between pieces."""
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
 from typing import Final, Self
 
 from vfs_db.shell.listing import human_size
@@ -22,6 +24,9 @@ class Progress:
 
     *total* gives the bytes that there will be, for the bar and the time left; it is called if there is a terminal to show
     them on. Without one, this only counts.
+
+    In its with-block, Ctrl-C raises KeyboardInterrupt from such a call: where a file has just been made and nobody knows of it
+    yet, nobody would take it away again. A second Ctrl-C raises it at once.
     """
 
     def __init__(self, what: str, total: Callable[[], int]) -> None:
@@ -31,9 +36,14 @@ class Progress:
         self._start = self._last = time.monotonic()
         self._bytes = 0
         self._count = 0
+        self._is_interrupted = False
+        # Where nobody listens to Ctrl-C (a job in the background), it stays so.
+        self._listens = signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
     def __call__(self, _path: str, size: int) -> None:
-        """Take *size* more bytes into account, or one more entry."""
+        """Take *size* more bytes into account, or one more entry. Raises KeyboardInterrupt."""
+        if self._is_interrupted:
+            raise KeyboardInterrupt
         if size:
             self._bytes += size
         else:
@@ -66,11 +76,29 @@ class Progress:
             text += f" [{'#' * filled}{'.' * (room - filled)}]"
         return text[:width]
 
-    def clear(self) -> None:
-        """Take the bar away, for a question."""
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the bar away, for what waits for the person in the with-block: Ctrl-C ends that at once."""
         if self._is_shown:
             sys.stderr.write("\r" + " " * self._width() + "\r")
             sys.stderr.flush()
+        self._hear_at_once()
+        try:
+            yield
+        finally:
+            self._hear_between_pieces()
+
+    def _hear_between_pieces(self) -> None:
+        if self._listens:
+            signal.signal(signal.SIGINT, self._interrupt)
+
+    def _hear_at_once(self) -> None:
+        if self._listens:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_interrupted = True
+        self._hear_at_once()
 
     def _width(self) -> int:
         return max(1, terminal_width(sys.stderr) - 1)
@@ -81,13 +109,17 @@ class Progress:
         sys.stderr.flush()
 
     def __enter__(self) -> Self:
+        self._hear_between_pieces()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._hear_at_once()
         if error is None:
             self._total = self._bytes  # files that were left as they are, were never read
         if self._is_shown and (self._count or self._bytes):
             self._draw(time.monotonic())
             sys.stderr.write("\n")
+        if self._is_interrupted and error is None:
+            raise KeyboardInterrupt

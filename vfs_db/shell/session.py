@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,9 +13,10 @@ from typing import Any, Final, TextIO
 from vfs_db.shell.output import JsonText, Output, Spool
 from vfs_db.vfs import DatabaseVFS
 
-__all__ = ["Leave", "Session", "UsageError", "WriteError", "describe", "escaped", "terminal_width"]
+__all__ = ["Leave", "Session", "UsageError", "WriteError", "describe", "escaped", "input_pieces", "terminal_width"]
 
 _WIDTH: Final = 80
+_PIECE: Final = 1 << 18
 
 
 class UsageError(Exception):
@@ -219,6 +221,14 @@ class Session:
 
 class _RolledBack(Exception):
     """Ends a transaction without committing it."""
+
+
+def input_pieces() -> Iterator[bytes]:
+    """Yield what comes from standard input, to its end: on a terminal, the first Ctrl-D."""
+    source = sys.stdin.buffer
+    assert isinstance(source, io.BufferedReader)  # which the type that sys gives it does not say
+    while piece := source.read1(_PIECE):
+        yield piece
 
 
 def terminal_width(stream: TextIO | None) -> int:

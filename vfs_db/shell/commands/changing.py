@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,11 +10,10 @@ from vfs_db.entries import Symlink
 from vfs_db.shell.commands.content import size
 from vfs_db.shell.listing import as_json
 from vfs_db.shell.registry import Namespace, Parser, Patterns, all_operands, command
-from vfs_db.shell.session import Session, UsageError
+from vfs_db.shell.session import Session, UsageError, input_pieces
 
 __all__: list[str] = []
 
-_PIECE: Final = 1 << 18
 _UMASK: Final = 0o022
 """What new entries' modes leave out, and so `chmod +w` too."""
 
@@ -89,8 +87,7 @@ def _content(options: Namespace) -> Iterator[bytes]:
     if options.text:
         yield " ".join(options.text).encode("utf-8", "surrogateescape")
         return
-    while piece := sys.stdin.buffer.read(_PIECE):
-        yield piece
+    yield from input_pieces()
 
 
 def _write(session: Session, options: Namespace, mode: str) -> None:

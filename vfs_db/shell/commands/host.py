@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from vfs_db.entries import Directory
 from vfs_db.shell.listing import LongLines, Row, columns
 from vfs_db.shell.registry import Namespace, Parser, Patterns, all_operands, command
-from vfs_db.shell.session import Session, UsageError
+from vfs_db.shell.session import Session, UsageError, input_pieces
 
 if TYPE_CHECKING:
     from vfs_db.shell.progress import Progress
@@ -44,8 +44,8 @@ def _replacing(
     def ask(path: str) -> bool:
         if answers["all"]:
             return True
-        progress.clear()
-        answer = session.ask(f"replace '{path}'? [y]es, [N]o, [a]ll ")
+        with progress.paused():
+            answer = session.ask(f"replace '{path}'? [y]es, [N]o, [a]ll ")
         answers["all"] = answer in ("a", "all")
         return answer in ("y", "yes", "a", "all")
 
@@ -101,7 +101,8 @@ def _put(
     replaces: bool | Callable[[str], bool],
 ) -> None:  # fmt: skip
     if source == "-":
-        _put_input(session, target, replaces)
+        with progress.paused():
+            _put_input(session, target, replaces)
     elif not os.path.isdir(source):
         session.fs.import_file(source, target, progress, may_replace=replaces, update=options.update)
     elif not options.recursive:
@@ -116,7 +117,7 @@ def _put_input(session: Session, target: str, replaces: bool | Callable[[str], b
     if callable(replaces) and session.fs.exists(target) and not replaces(target):
         return
     with session.fs.transaction(), session.fs.open(target, "wb") as file:
-        while piece := sys.stdin.buffer.read(_PIECE):
+        for piece in input_pieces():
             file.write(piece)
 
 
