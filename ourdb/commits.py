@@ -86,7 +86,7 @@ class Commits:
         self.lock = threading.RLock()
         self.publishing = threading.Lock()
         self.group = GroupSync()
-        self.writers: GroupWriter[tuple[int | None, bytes], int] = GroupWriter()
+        self.writers: GroupWriter[tuple[Store, int | None, bytes], int] = GroupWriter()
         self.journal: Journal | None = None
         self.transaction: Transaction | None = None
         self.plain = False
@@ -137,6 +137,8 @@ class Commits:
         """Write all that is staged, then the journal entry, then publish. On an error nothing is committed."""
         if self.refusal is not None:
             raise self.refusal()
+        if transaction is not self.transaction:
+            raise DatabaseClosed(f"{self.stores[0].folder}: a handle was closed, and the open transaction rolled back")
         stages, operations, inlined = transaction.take_all()
         if not operations:
             return
@@ -252,16 +254,16 @@ class Commits:
         journal.reserve()
         if self.synchronous == "full":
             journal.zero_ahead()
-        journal.begin(self._header(journal), sync=True)
+        journal.begin(self._header(journal, sync=self.synchronous != "off"), sync=True)
 
-    def _header(self, journal: Journal) -> JournalHeader:
+    def _header(self, journal: Journal, *, sync: bool) -> JournalHeader:
         members = tuple(
             Member(store.identity.identity, store.files.end_file, store.files.end_position, store.next_id)
             for store in self.stores
         )
         generation = journal.header.generation + 1 if journal.header else 1
         salt = int.from_bytes(os.urandom(4), "little") or 1
-        return JournalHeader(generation, salt, self.disk.boot_id(), self.synchronous == "off", members)
+        return JournalHeader(generation, salt, self.disk.boot_id(), not sync, members)
 
     def checkpoint(self) -> bool:
         """Let the tables catch up and begin the next generation. Returns False where a snapshot made it wait."""
@@ -270,15 +272,14 @@ class Commits:
         if any(store.snapshots for store in self.stores):
             return False
         try:
-            self._checkpoint(self.journal)
+            self._checkpoint(self.journal, sync=self.synchronous != "off")
         except OSError as error:
             raise self.fail(error) from error
         return True
 
-    def _checkpoint(self, journal: Journal) -> None:
+    def _checkpoint(self, journal: Journal, *, sync: bool) -> None:
         if not journal.number:
             return
-        sync = self.synchronous != "off"
         if sync:
             for store in self.stores:
                 store.files.sync()
@@ -294,7 +295,7 @@ class Commits:
             store.write_zeros()
             if sync and store.zeros:
                 store.files.sync()
-        journal.begin(self._header(journal), sync=sync)
+        journal.begin(self._header(journal, sync=sync), sync=sync)
         for store in self.stores:
             store.overlay = {}
             store.zeros = []
@@ -323,7 +324,6 @@ class Commits:
         """Checkpoint durably and remove the journal, as at a clean close; a second member leaves with its pointer."""
         if self.journal is None:
             return
-        synchronous, self.synchronous = self.synchronous, "normal"  # a clean close is durable at every level
         try:
             for store in self.stores:
                 for reference in tuple(store.snapshots):
@@ -332,17 +332,48 @@ class Commits:
                         snapshot.close()
                 store.files.cut_tail()
                 store.files.sync()
-            self._checkpoint(self.journal)
+            self._checkpoint(self.journal, sync=True)  # a clean close is durable at every level
             for store in self.stores:
                 store.identity.note_end(store.files.end_file, store.files.end_position)
             self.group.wait_until_idle()
             self.journal.close()
             self.journal = None
             self.plain = False
-            self.synchronous = synchronous
             remove_journal(self.disk, [store.folder for store in self.stores])
         except OSError as error:
             raise self.fail(error) from error
+
+    def take_in(self, other: Commits) -> None:
+        """Let the store of *other* commit here, together with this one's. Raises OurDBError."""
+        first, second = sorted((self, other), key=id)
+        first.acquire()
+        try:
+            second.acquire()
+            try:
+                if len(self.stores) > 1 or len(other.stores) > 1:
+                    raise OurDBError("a database can be joined with one other only")
+                if self.transaction is not None or other.transaction is not None:
+                    raise OurDBError("join inside a transaction: commit it first")
+                self.end()
+                other.end()
+                folder = other.stores[0].folder
+                other.refuse(lambda: OurDBError(f"{folder} was being joined; try again"))
+                self.stores.append(other.stores[0])
+            finally:
+                second.lock.release()
+        finally:
+            first.lock.release()
+
+    def leave(self, store: Store, why: Callable[[], OurDBError]) -> Commits:
+        """Part from *store*, which is closed, and return what refuses its writes from now on. Called with `lock` held."""
+        if self.stores == [store]:
+            self.refuse(why)
+            return self
+        self.stores.remove(store)
+        self.plain = False
+        rest = Commits(self.disk, store, self.synchronous, 0.0)
+        rest.refuse(why)
+        return rest
 
     def refuse(self, why: Callable[[], OurDBError]) -> None:
         """Refuse all writes from now on with the error that *why* makes."""

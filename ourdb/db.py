@@ -14,33 +14,29 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from mmap import mmap
 from threading import get_ident
-from time import sleep
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
 from zlib import crc32
 
 from ourdb.batch import Part, commit_batch
-from ourdb.commits import INLINE_MAX, OVERLAY_MAX, RECORD_BYTES_MAX, Commits
+from ourdb.commits import Commits
 from ourdb.compaction import finish_compaction, write_survivors
-from ourdb.config import RECORD_DATA_MAX, Config
+from ourdb.config import Config
 from ourdb.disk import DISK, Disk
 from ourdb.errors import (
     DatabaseClosed,
     DatabaseFull,
-    DatabaseLocked,
     IdOutOfRange,
     OurDBError,
     ReadOnly,
 )
-from ourdb.folder import prepare
-from ourdb.identity import Identity, identity_path
-from ourdb.joining import Pointer
-from ourdb.journal import INLINED, OPERATION, PREFIX, SET
 from ourdb.location import POSITION_MASK, Location, split
+from ourdb.one_set import commit_one
+from ourdb.opening import open_for_reading, open_for_writing, open_store
 from ourdb.record import HEADER, HEADER_SIZE
-from ourdb.recovery import recover
-from ourdb.shared import AbsentIdentity, Viewer
+from ourdb.shared import Viewer
 from ourdb.store import Snapshot, Store, part_of
+from ourdb.view import OwnView, View
 
 if TYPE_CHECKING:
     from ourdb.maintenance import Problem
@@ -50,7 +46,6 @@ __all__ = ["OurDB", "Synchronous", "joined", "new", "open_recovered", "repair"]
 
 Synchronous = Literal["full", "normal", "off"]
 
-_T = TypeVar("_T")
 _Sets: TypeAlias = "Sequence[tuple[int | None, bytes | memoryview]]"
 
 _LEVELS: Final = ("full", "normal", "off")
@@ -58,14 +53,6 @@ _TIMEOUT_MAX: Final = 1e9
 _BATCH_MAX: Final = 64
 """Records of one `set_many` that are written without a transaction; for more, the transaction is as quick."""
 
-# The hot path of `set` packs a commit of one operation in one go: the prefix behind its CRC, and the operation.
-_ONE: Final = struct.Struct("<IIIQQQ" + OPERATION.format.removeprefix("<"))
-_ONE_SIZE: Final = PREFIX.size + OPERATION.size
-_SWITCH_SECONDS: Final = 0.001
-_NO_PREVIOUS: Final = bytes(6)
-assert _ONE.size == _ONE_SIZE - 4
-_pack_one: Final = _ONE.pack
-_pack_header: Final = HEADER.pack
 _unpack_header: Final = HEADER.unpack_from
 
 
@@ -188,64 +175,24 @@ class OurDB:
         self.recovered: Report | None = None
         self._disk = disk
         self._is_closed = True
+        self._view: View
         if read_only:
-            self._open_for_reading(given)
+            self._store = store = open_for_reading(disk, path, given)
+            self._commits = Commits(disk, store, synchronous, timeout)
+            self._commits.refuse(lambda: ReadOnly(f"{path} was opened with read_only=True; open it without to write"))
+            self._view = Viewer(disk, store)
+            try:
+                self._view.refresh()
+            except BaseException:
+                store.close()
+                raise
         else:
-            self._open_for_writing(given, reset, synchronous, timeout)
+            self._store = store = open_for_writing(disk, path, given, reset=reset, timeout=timeout)
+            self._commits = Commits(disk, store, synchronous, timeout)
+            self._view = OwnView(self._commits)
         self._is_closed = False
-        self.config = self._store.config
+        self.config = store.config
         self.incremental_mode = self.config.incremental_mode
-
-    def _open_for_reading(self, given: dict[str, Any]) -> None:
-        config = prepare(self._disk, self.path, given, read_only=True)
-        identity = (
-            Identity(self._disk, self.path, read_only=True)
-            if self._disk.exists(identity_path(self.path))
-            else AbsentIdentity(self._disk, self.path, config)
-        )
-        self._store = Store(self._disk, self.path, identity, read_only=True)
-        self._viewer = Viewer(self._disk, self._store)
-        self._commits = Commits(self._disk, self._store, "normal", 0.0)
-        self._commits.refuse(lambda: ReadOnly(f"{self.path} was opened with read_only=True; open it without to write"))
-        try:
-            self._viewer.refresh()
-        except BaseException:
-            self._store.close()
-            raise
-
-    def _open_for_writing(self, given: dict[str, Any], reset: bool, synchronous: Synchronous, timeout: float) -> None:
-        disk = self._disk
-        if not os.path.exists(self.path):
-            disk.makedirs(self.path)
-        if not os.path.isdir(self.path):
-            raise NotADirectoryError(20, "a database is a folder, this is a file", self.path)
-        lock_fd = _lock(disk, self.path, timeout)
-        try:
-            if reset:
-                _remove_contents(disk, self.path)
-            finish_compaction(disk, self.path)
-            prepare(disk, self.path, given, read_only=False, may_hold_other_files=reset)
-            self._store = _open_store(disk, self.path)
-        except BaseException:
-            disk.close(lock_fd)
-            raise
-        self._store.folder_lock = lock_fd
-        try:
-            recover(disk, self._store, self._open_partner)
-        except BaseException:
-            self._store.close()
-            raise
-        self._commits = Commits(disk, self._store, synchronous, timeout)
-
-    def _open_partner(self, pointer: Pointer) -> Store:
-        lock_fd = _lock(self._disk, pointer.folder, 0.0)
-        try:
-            partner = _open_store(self._disk, pointer.folder)
-        except BaseException:
-            self._disk.close(lock_fd)
-            raise
-        partner.folder_lock = lock_fd
-        return partner
 
     # Reading
 
@@ -296,7 +243,9 @@ class OurDB:
             raise ValueError(f"start must be 0 or more, not {start!r}")
         with self._while_open():
             checked = self._store.check_id(id)
-            return self._stable(lambda store: store.read_into(checked, buffer, start, partial(self._locate, store)))
+            return self._view.stable(
+                self._current, lambda store: store.read_into(checked, buffer, start, partial(self._view.locate, store))
+            )
 
     def read_part(self, id: int, start: int, stop: int) -> bytes:
         """Return a record's data from byte *start* to *stop*, less where it ends before; see `read_into`. Errors as `get`."""
@@ -343,33 +292,12 @@ class OurDB:
     def _read(self, record_id: object) -> bytes:
         with self._while_open():
             checked = self._store.check_id(record_id)
-            return self._stable(lambda store: store.read(checked, partial(self._locate, store)))
+            return self._view.stable(
+                self._current, lambda store: store.read(checked, partial(self._view.locate, store))
+            )
 
-    def _stable(self, read: Callable[[Store], _T]) -> _T:
-        """Return what *read* gives of one store; a compaction, here or elsewhere, may put another in place meanwhile."""
-        if self.read_only:
-            return self._viewer.stable(lambda: read(self._store))
-        while True:
-            store = self._store
-            try:
-                result = read(store)
-                if not store.files.is_replaced:
-                    return result
-            except OurDBError:
-                if store is self._store and not store.files.is_replaced:
-                    raise
-            while store is self._store and store.files.is_replaced:
-                if self._commits.refusal is not None:
-                    raise self._commits.refusal()
-                sleep(_SWITCH_SECONDS)
-
-    def _locate(self, store: Store, record_id: int) -> int:
-        if self.read_only:
-            return self._viewer.locate(store, record_id)
-        transaction = self._commits.my_transaction()
-        if transaction is None:
-            return store.locate(record_id)
-        return transaction.locate(store, record_id)
+    def _current(self) -> Store:
+        return self._store
 
     @contextmanager
     def _while_open(self) -> Iterator[None]:
@@ -407,12 +335,14 @@ class OurDB:
             raise ValueError(f"depth must be 0 or more, not {depth!r}")
         with self._while_open():
             checked = self._store.check_id(id)
-            return self._stable(lambda store: store.history(checked, depth, partial(self._locate, store)))
+            return self._view.stable(
+                self._current, lambda store: store.history(checked, depth, partial(self._view.locate, store))
+            )
 
     def lookup(self, id: int) -> Location:
         """Return where a record lies; (0, 0) if there is none."""
         with self._while_open():
-            return split(self._locate(self._store, self._store.check_id(id)))
+            return split(self._view.locate(self._store, self._store.check_id(id)))
 
     def get_next_id(self) -> int:
         """Return the id that the next `set` without id will give. Raises OurDBError in key-value mode, DatabaseFull."""
@@ -428,7 +358,7 @@ class OurDB:
     def __contains__(self, id: object) -> bool:
         with self._while_open():
             try:
-                return bool(self._locate(self._store, self._store.check_id(id)))
+                return bool(self._view.locate(self._store, self._store.check_id(id)))
             except (TypeError, IdOutOfRange):
                 return False
 
@@ -464,12 +394,7 @@ class OurDB:
         with self._while_open():
             if self._is_closed:
                 raise self._closed_error()
-            if self.read_only:
-                return self._viewer.snapshot(self._store)
-            commits, store = self._commits, self._store
-            with commits.publishing:
-                commits.plain = False
-                return Snapshot(store, lambda: dict(store.overlay), lambda: None)
+            return self._view.snapshot(self._store)
 
     # Writing
 
@@ -487,7 +412,8 @@ class OurDB:
                 record_id = self._set_durably(id, data)
             elif commits.lock.acquire(False) or commits.acquire():
                 try:
-                    record_id = self._set_plainly(id, data, is_inlined=False)
+                    # Asked for now: until the lock was held, it may have been joined, closed or compacted.
+                    record_id = commit_one(self._commits, self._store, id, data, is_inlined=False)
                 finally:
                     commits.lock.release()
             if record_id is not None:
@@ -495,18 +421,18 @@ class OurDB:
         transaction = commits.transaction
         if transaction is not None and transaction.thread == get_ident() and commits.refusal is None:
             return transaction.set(self._store, id, data)
-        with self._while_open(), commits.begin() as transaction:
+        with self._while_open(), self._commits.begin() as transaction:
             return transaction.set(self._store, id, data)
 
     def _set_durably(self, record_id: int | None, data: bytes) -> int | None:
-        """Commit one record durably, alone or together with what other threads set; None as `_set_plainly`."""
+        """Commit one record durably, alone or together with what other threads set; None as `commit_one`."""
         commits = self._commits
         if not commits.writers.try_lead():
-            return commits.writers.write((record_id, data), self._set_group)
+            return commits.writers.write((self._store, record_id, data), self._set_group)
         try:
             commits.acquire()
             try:
-                done = self._set_plainly(record_id, data, is_inlined=True)
+                done = commit_one(self._commits, self._store, record_id, data, is_inlined=True)
                 ticket = commits.appended
             finally:
                 commits.lock.release()
@@ -516,78 +442,14 @@ class OurDB:
         finally:
             commits.writers.hand_over()
 
-    def _set_group(self, items: list[tuple[int | None, bytes]]) -> list[int] | None:
+    def _set_group(self, items: list[tuple[Store, int | None, bytes]]) -> list[int] | None:
         """Commit what several threads set, durably, or return None, nothing changed: each is to do it the general way."""
+        if any(store is not self._store for store, _, _ in items):
+            return None
         try:
-            return self._commit_batch(items)
+            return self._commit_batch([(record_id, data) for _, record_id, data in items])
         except (OSError, OurDBError):
             return None  # whose fault it is, if anyone's, the general way tells
-
-    def _set_plainly(self, record_id: int | None, data: bytes, *, is_inlined: bool) -> int | None:
-        """Commit one record, or return None, nothing changed, where the general way has to see to it.
-
-        The same as a transaction of one, written out: it takes a third of the time.
-        """
-        store, commits = self._store, self._commits
-        journal, config, files, overlay = commits.journal, store.config, store.files, store.overlay
-        position = files.end_position
-        size = len(data)
-        if (
-            not commits.plain  # looked at again: the lock is held now
-            or journal is None
-            or size > (INLINE_MAX if is_inlined else RECORD_DATA_MAX)
-            or position >= store.plain_limit
-            or journal.end > commits.plain_journal_end
-            or commits.record_bytes > RECORD_BYTES_MAX
-            or len(overlay) > OVERLAY_MAX
-        ):
-            return None
-        next_id = store.next_id
-        previous: int | None = 0
-        if record_id is None:
-            if not config.incremental_mode or next_id >= config.record_nr_max:
-                return None
-            record_id = next_id
-            next_id += 1
-        else:
-            if record_id.__class__ is not int or not 0 <= record_id < config.record_nr_max:
-                return None
-            previous = overlay.get(record_id)
-            if previous is None:
-                previous = store.table.slot(record_id)
-            if config.incremental_mode and not previous:
-                return None
-        location = files.end_file << 32 | position
-        crc = crc32(data)
-        record = _pack_header(size, crc, previous.to_bytes(6, "big") if previous else _NO_PREVIOUS) + data
-        kind, commit_size = (INLINED, _ONE_SIZE + size) if is_inlined else (SET, _ONE_SIZE)
-        body = _pack_one(
-            commit_size, 1, journal.salt, journal.number + 1, next_id, 0, kind, 0, size, record_id, crc, location, previous
-        )  # fmt: skip
-        if is_inlined:
-            body += data
-        chain = crc32(body, journal.chain)
-        pwrite = self._disk.pwrite
-        if (
-            pwrite(commits.plain_fd, record, position) != len(record)
-            or pwrite(journal.fd, chain.to_bytes(4, "little") + body, journal.end) != commit_size
-        ):
-            return None
-        with commits.publishing:
-            journal.end += commit_size
-            journal.chain = chain
-            journal.number += 1
-            commits.appended += 1
-            files.end_position = position + len(record)
-            commits.record_bytes += len(record)
-            store.next_id = next_id
-            if store.count is not None:
-                store.count += not previous
-            if self._commits.plain:
-                overlay[record_id] = location
-            else:  # a snapshot was taken meanwhile
-                store.publish({record_id: location})
-        return record_id
 
     def delete(self, id: int) -> None:
         """Remove a record and its history. Raises RecordNotFound, IdOutOfRange; durable as `set`."""
@@ -595,8 +457,7 @@ class OurDB:
         if transaction is not None and transaction.thread == get_ident() and self._commits.refusal is None:
             transaction.delete(self._store, id)
             return
-        with self._while_open(), self._commits.begin() as transaction:
-            transaction.delete(self._store, id)
+        self.delete_many((id,))
 
     def set_many(self, items: Iterable[tuple[int | None, bytes]]) -> list[int]:
         """Store several (id, data) in one commit and return the ids; all or nothing. Errors as `set`.
@@ -612,6 +473,9 @@ class OurDB:
 
     def delete_many(self, ids: Iterable[int]) -> None:
         """Remove several records in one commit; all or nothing. Errors as `delete`."""
+        ids = tuple(ids)
+        if len(ids) <= _BATCH_MAX and self._commit_batch((), ids) is not None:
+            return
         with self._while_open(), self._commits.begin() as transaction:
             for record_id in ids:
                 transaction.delete(self._store, record_id)
@@ -647,7 +511,9 @@ class OurDB:
         commits = self._commits
         commits.acquire()
         try:
-            # Its stores are asked for now: until the lock was held, a compaction could put others in place.
+            if commits is not self._commits:  # joined or closed until the lock was held
+                return None
+            # Its stores are asked for now: until then, a compaction could put others in place, too.
             ids = commit_batch(commits, self._parts(sets, deletes, joined_sets, joined_deletes))
             ticket = commits.appended
         finally:
@@ -685,33 +551,17 @@ class OurDB:
             if self is other:
                 raise OurDBError(f"{self.path} can't be joined with itself")
             return
-        if self.read_only and other.read_only:
-            other._viewer.add(self._store)
-            self._viewer = other._viewer
+        if isinstance(self._view, Viewer) and isinstance(other._view, Viewer):
+            other._view.add(self._store)
+            self._view = other._view
             return
         if mine.synchronous != theirs.synchronous:
             raise OurDBError(
                 f"{self.path} is synchronous={mine.synchronous!r}, {other.path} is {theirs.synchronous!r}; "
                 "databases that are joined need the same"
             )
-        first, second = sorted((mine, theirs), key=id)
-        first.acquire()
-        try:
-            second.acquire()
-            try:
-                if len(mine.stores) > 1 or len(theirs.stores) > 1:
-                    raise OurDBError("a database can be joined with one other only")
-                if mine.transaction is not None or theirs.transaction is not None:
-                    raise OurDBError("join inside a transaction: commit it first")
-                mine.end()
-                theirs.end()
-                mine.refuse(lambda: OurDBError(f"{self.path} was being joined; try again"))
-                theirs.stores.append(self._store)
-                self._commits = theirs
-            finally:
-                second.lock.release()
-        finally:
-            first.lock.release()
+        theirs.take_in(mine)
+        self._commits, self._view = theirs, other._view
 
     # The life of the handle
 
@@ -723,8 +573,7 @@ class OurDB:
     def refresh(self) -> None:
         """Let a read-only handle see the newest commits of the writing process. A writer always does."""
         with self._while_open():
-            if self.read_only:
-                self._viewer.refresh()
+            self._view.refresh()
 
     def close(self) -> None:
         """Make everything durable and close; what is left is as the reference would have written it.
@@ -742,11 +591,7 @@ class OurDB:
                     commits.end()
             finally:
                 self._is_closed = True
-                if self._store in commits.stores and len(commits.stores) > 1:
-                    commits.stores.remove(self._store)
-                    commits.plain = False
-                else:
-                    commits.refuse(self._closed_error)
+                self._commits = commits.leave(self._store, self._closed_error)
                 self._store.close()
 
     def destroy(self) -> None:
@@ -828,7 +673,7 @@ class OurDB:
                 write_survivors(self._disk, old, keep_history=keep_history)
                 old.identity.advance(running=True)
                 finish_compaction(self._disk, self.path)
-                new = _open_store(self._disk, self.path)
+                new = open_store(self._disk, self.path)
                 new.next_id = old.next_id
                 new.folder_lock, old.folder_lock = old.folder_lock, None
                 commits.stores[commits.index(old)] = new
@@ -862,41 +707,3 @@ class OurDB:
 
         with self._while_open(), self.snapshot() as then:
             maintenance.backup(self._disk, self._store, then, os.fspath(dest))
-
-
-def _open_store(disk: Disk, folder: str) -> Store:
-    identity = Identity(disk, folder, read_only=False)
-    try:
-        store = Store(disk, folder, identity, read_only=False)
-    except BaseException:
-        identity.close()
-        raise
-    identity.hold()
-    store.load()
-    return store
-
-
-def _lock(disk: Disk, folder: str, timeout: float) -> int:
-    try:
-        return disk.lock(folder, timeout)
-    except DatabaseLocked:
-        holder = "another process"
-        if disk.exists(identity_path(folder)):
-            identity = Identity(disk, folder, read_only=True)
-            holder = f"process {identity.holder}"
-            identity.close()
-        raise DatabaseLocked(
-            f"{folder} is being written by {holder}; wait for it (timeout=seconds), or open with read_only=True"
-        ) from None
-
-
-def _remove_contents(disk: Disk, folder: str) -> None:
-    """Remove what a database keeps in its folder, and nothing else; the journal first, so that it can't be replayed."""
-    for name in ("journal", "joined"):
-        if disk.exists(os.path.join(folder, name)):
-            disk.unlink(os.path.join(folder, name))
-    for name in ("lookup", "lookup_dump.db"):
-        disk.remove_tree(os.path.join(folder, name))
-    for name in disk.listdir(folder):
-        if name.endswith(".db") and name.removesuffix(".db").isdigit():
-            disk.unlink(os.path.join(folder, name))

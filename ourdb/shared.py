@@ -133,7 +133,7 @@ class Viewer:
                 if self._current() == self._epochs:
                     return location
 
-    def stable(self, read: Callable[[], _T]) -> _T:
+    def stable(self, current: Callable[[], Store], read: Callable[[Store], _T]) -> _T:
         """Return what *read* gives, again if the writer went on meanwhile: other files may be in place by then."""
         while True:
             with self._lock:
@@ -141,7 +141,7 @@ class Viewer:
                     self.refresh()
                 epochs = self._epochs
             try:
-                result = read()
+                result = read(current())
             except (OurDBError, FileNotFoundError):
                 if epochs == self._current():
                     raise
@@ -154,17 +154,15 @@ class Viewer:
         with self._lock:
             if self._current() != self._epochs:
                 self.refresh()
-            return SharedSnapshot(store, store.overlay, self._current, self._epochs)
+            return SharedSnapshot(store, self._current, self._epochs)
 
 
 class SharedSnapshot(Snapshot):
     """A snapshot of another process's database: it can't hold the writer back, so it may be overtaken."""
 
-    def __init__(
-        self, store: Store, overlay: dict[int, int], current: Callable[[], list[bytes]], epochs: list[bytes]
-    ) -> None:
-        super().__init__(store, lambda: overlay, lambda: None)
-        self._overlay = overlay
+    def __init__(self, store: Store, current: Callable[[], list[bytes]], epochs: list[bytes]) -> None:
+        super().__init__(store)
+        self._overlay = store.overlay
         self._current = current
         self._epochs = epochs
 
@@ -172,6 +170,11 @@ class SharedSnapshot(Snapshot):
         super()._check()
         if self._current() != self._epochs:
             raise SnapshotOvertaken(f"{self._store.folder}: the writer has gone on; take a new snapshot")
+
+    def changes(self) -> dict[int, int]:
+        """Return where the state differs from the table: id -> location."""
+        self._check()
+        return self._overlay
 
     def locate(self, record_id: int) -> int:
         """Return where the record was. Raises SnapshotOvertaken."""

@@ -18,7 +18,7 @@ from typing import Final, Self
 from zlib import crc32
 
 from ourdb.disk import Disk
-from ourdb.errors import CorruptRecord, IdOutOfRange, OurDBError, RecordNotFound, UnsupportedFormat
+from ourdb.errors import CorruptRecord, DatabaseClosed, IdOutOfRange, RecordNotFound, UnsupportedFormat
 from ourdb.folder import lookup_path
 from ourdb.identity import Identity
 from ourdb.location import POSITION_MASK
@@ -359,11 +359,9 @@ class Snapshot:
     Raises SnapshotOvertaken where another process's checkpoint removed the state, DatabaseClosed after closing.
     """
 
-    def __init__(self, store: Store, changes: Callable[[], dict[int, int]], release: Callable[[], None]) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._seen: dict[int, int] = {}
-        self._changes = changes
-        self._release = release
         self._is_open = True
         # A snapshot that is forgotten, not closed, must not keep checkpoints waiting.
         self._reference = weakref.ref(self, store.snapshots.discard)
@@ -382,7 +380,7 @@ class Snapshot:
 
     def _check(self) -> None:
         if not self._is_open:
-            raise OurDBError("this snapshot is closed")
+            raise DatabaseClosed(f"this snapshot of {self._store.folder} is closed")
 
     def get(self, record_id: int) -> bytes:
         """Return the record's data. Raises RecordNotFound, CorruptRecord, SnapshotOvertaken."""
@@ -407,7 +405,7 @@ class Snapshot:
     def changes(self) -> dict[int, int]:
         """Return where the state differs from the table: id -> location."""
         self._check()
-        return self._changes() | self._seen
+        return self._store.overlay | self._seen
 
     def items(self) -> Iterator[tuple[int, int]]:
         """Yield (id, location), ascending."""
@@ -430,7 +428,6 @@ class Snapshot:
         if self._is_open:
             self._is_open = False
             self._store.snapshots.discard(self._reference)
-            self._release()
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 from ourdb.config import RECORD_DATA_MAX
-from ourdb.errors import CorruptRecord, DatabaseFull, OurDBError, RecordNotFound, RecordTooLarge
+from ourdb.errors import CorruptRecord, DatabaseClosed, DatabaseFull, OurDBError, RecordNotFound, RecordTooLarge
 from ourdb.journal import DELETE, INLINED, OPERATION, POINT, SET
 from ourdb.record import HEADER_SIZE, PACK_HEADER
 from ourdb.record_files import Appender
@@ -91,6 +91,8 @@ class Transaction:
         """Return the stage of *store*, made at its first change or read."""
         stage = self._stages.get(store)
         if stage is None:
+            if store not in self._stores:  # its handle was closed while this call waited for the lock
+                raise DatabaseClosed(f"{store.folder} is closed; open it again with ourdb.new")
             stage = self._stages[store] = Stage(store, self._before_write)
         return stage
 

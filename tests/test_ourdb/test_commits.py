@@ -215,6 +215,56 @@ def test_joined_databases_commit_and_roll_back_together(tmp_path: Path, level: o
     )
 
 
+@pytest.mark.parametrize("level", ["normal", "full", "off"])
+@pytest.mark.parametrize("incremental", [True, False])
+def test_a_closed_handle_writes_nothing_through_its_partner(
+    tmp_path: Path, level: ourdb.db.Synchronous, incremental: bool
+) -> None:
+    first = ourdb.new(tmp_path / "a", incremental_mode=incremental, synchronous=level)
+    second = ourdb.new(tmp_path / "b", incremental_mode=incremental, synchronous=level)
+    ourdb.joined(first, second)
+    ids = [None, None] if incremental else [1, 2]
+    second.set(id=ids[0], data=b"one" * 20)
+    first.close()
+    second.set(id=ids[1], data=b"two" * 20)
+
+    def refused() -> None:
+        for write in (
+            lambda: first.set(id=ids[0], data=b"astray"),
+            lambda: first.set_many([(ids[0], b"astray")] * 70),
+            lambda: first.write_batch([(ids[0], b"astray")], joined_sets=[(ids[0], b"astray")]),
+            lambda: first.delete(1),
+            lambda: first.transaction().__enter__(),
+        ):
+            with pytest.raises(ourdb.DatabaseClosed, match=r"\Wa is closed"):
+                write()
+
+    refused()
+    with second.transaction():
+        refused()
+        second.set(id=1, data=b"new" * 20)
+    assert second.get_many([1, 2]) == [b"new" * 20, b"two" * 20]
+    second.close()
+    with ourdb.new(tmp_path / "b") as second, ourdb.new(tmp_path / "a") as first:
+        assert (list(first), list(second)) == ([], [1, 2])
+        assert [list(first.check()), list(second.check())] == [[], []]
+
+
+def test_a_transaction_in_which_a_joined_handle_was_closed_is_rolled_back(tmp_path: Path) -> None:
+    first = ourdb.new(tmp_path / "a", incremental_mode=False)
+    second = ourdb.new(tmp_path / "b", incremental_mode=False)
+    ourdb.joined(first, second)
+    with pytest.raises(ourdb.DatabaseClosed, match="rolled back"), second.transaction():
+        second.set(id=1, data=b"b")
+        first.set(id=1, data=b"a")
+        first.close()
+    assert list(second) == []
+    second.set(id=2, data=b"on it goes")
+    second.close()
+    with ourdb.new(tmp_path / "b") as second, ourdb.new(tmp_path / "a") as first:
+        assert (list(first), list(second)) == ([], [2])
+
+
 def test_databases_of_different_levels_are_not_joined(tmp_path: Path) -> None:
     with ourdb.new(tmp_path / "a") as first, ourdb.new(tmp_path / "b", synchronous="full") as second:
         with pytest.raises(ourdb.OurDBError, match="full"):
