@@ -12,9 +12,15 @@ import os
 import re
 import subprocess
 import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+import ourdb
+import vfs_db
+from ourdb import compaction
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -80,10 +86,71 @@ def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.Monkey
             run_shell(text, tmp_path, programs)
 
 
+def anchors(page: Path) -> set[str]:
+    """Return what the headings of a page can be linked by."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 def test_pages_link_to_what_is_there() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", page.read_text("utf-8")):
+            there = page.parent / target if target else page
+            assert there.exists(), f"{page.name} links to {target}"
+            assert not anchor or anchor in anchors(there), f"{page.name} links to {target}#{anchor}"
+
+
+def test_the_marker_of_a_compaction_is_as_format_md_says() -> None:
+    assert "a space, and the CRC-32 of both in eight hexadecimal digits" in (ROOT / "docs" / "format.md").read_text()
+    assert compaction._encode_count(3) == b"3 " + b"%08x" % zlib.crc32(b"3 ")
+
+
+def test_each_module_is_in_a_table_of_architecture_md_once() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    for package in ("ourdb", "vfs_db"):
+        table = text.partition(f"## {package}: who knows what")[2].partition("\n\n")[2].partition("\n\n")[0]
+        named = re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines()[2:]))
+        modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__", "__main__"}
+        assert sorted(named) == sorted(modules | ({"shell"} if package == "vfs_db" else set()))
+
+
+def test_system_calls_are_as_many_as_architecture_md_says(tmp_path: Path) -> None:
+    """The second time: the first one opens and maps what is needed."""
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8").partition("### System calls")[2].partition("###")[0]
+    documented = {name: int(count) for name, count in re.findall(r"\| `(.+?)`.*\| (\d+) \|", text)}
+    found = {}
+    with ourdb.new(path=tmp_path / "db") as db, vfs_db.open(tmp_path / "fs") as fs:
+        calls: dict[str, Callable[[int], object]] = {
+            "OurDB.set": lambda _: db.set(data=b"data"),
+            "OurDB.get": lambda _: db.get(1),
+            "OurDB.set_many": lambda _: db.set_many([(None, b"data")] * 100),
+            "DatabaseVFS.file_write": lambda number: fs.file_write(f"/{number}", b"content"),
+            "DatabaseVFS.file_read": lambda _: fs.file_read("/1"),
+            "DatabaseVFS.stat": lambda _: fs.stat("/1"),
+        }
+        for name, call in calls.items():
+            for number in range(100):  # reads past a map are by system calls until there are enough for a new map
+                call(number)
+                if name.endswith(("write", "set", "set_many")) and number > 2:
+                    break
+            found[name] = system_calls(lambda call=call: call(1000))  # type: ignore[misc]
+    assert found == documented
+
+
+def system_calls(call: Callable[[], object]) -> int:
+    """Return how many functions of the module `os` that are the system's own *call* calls."""
+    names = []
+
+    def note(_frame: object, event: str, function: object) -> None:
+        if event == "c_call" and getattr(function, "__module__", "") == os.name:
+            names.append(function)
+
+    sys.setprofile(note)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return len([name for name in names if getattr(name, "__name__", "") != "fspath"])
 
 
 def test_commands_of_contributing_name_what_is_there() -> None:
