@@ -105,6 +105,39 @@ def test_the_marker_of_a_compaction_is_as_format_md_says() -> None:
     assert compaction._encode_count(3) == b"3 " + b"%08x" % zlib.crc32(b"3 ")
 
 
+def test_a_record_file_of_which_much_is_gone_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    """As durability.md says of more than 64 MiB; less is filled up."""
+    path = tmp_path / "db"
+    with ourdb.new(path=path) as db:
+        db.set(data=b"kept")
+    for lost, is_refused in ((65 << 20, True), (1 << 20, False)):
+        os.truncate(path / "0.db", lost)
+        with ourdb.new(path=path) as db:
+            db.set(data=b"lost")  # behind so many zeros, and the end is noted by the close
+        os.truncate(path / "0.db", 17)
+        if not is_refused:
+            with ourdb.new(path=path) as db:
+                assert db.get(1) == b"kept"
+            assert (path / "0.db").read_bytes()[17:1000] == b"\xff" * 983
+            return
+        with pytest.raises(ourdb.CorruptRecord, match="repair"):
+            ourdb.new(path=path)
+        assert (path / "0.db").stat().st_size == 17
+        with ourdb.new(path=path, read_only=True) as db:
+            assert db.get(1) == b"kept"
+        assert ourdb.repair(path).lost_ids == [2]
+
+
+def test_tests_and_files_that_pages_name_are_there() -> None:
+    """Where a page says what shows a claim, that can be looked up."""
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        assert [name for name in re.findall(r"`(test_\w+)`", text) if f"def {name}(" not in tests] == []
+        paths = re.findall(r"`((?:tests|bench|examples|ourdb|vfs_db)/[\w./]*)`", text)
+        assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
 def test_each_module_is_in_a_table_of_architecture_md_once() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     for package in ("ourdb", "vfs_db"):
