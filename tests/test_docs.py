@@ -10,6 +10,7 @@ from __future__ import annotations
 import doctest
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zlib
@@ -21,6 +22,7 @@ import pytest
 import ourdb
 import vfs_db
 from ourdb import compaction
+from ourdb.journal import COMMITS_AT, OPERATION, PREFIX
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -103,6 +105,45 @@ def test_pages_link_to_what_is_there() -> None:
 def test_the_marker_of_a_compaction_is_as_format_md_says() -> None:
     assert "a space, and the CRC-32 of both in eight hexadecimal digits" in (ROOT / "docs" / "format.md").read_text()
     assert compaction._encode_count(3) == b"3 " + b"%08x" % zlib.crc32(b"3 ")
+
+
+def test_the_three_ways_to_a_commit_leave_the_same_bytes(tmp_path: Path) -> None:
+    """Architecture.md says so; only the time, the generation's salt and the checksums that follow from it differ."""
+    found = {}
+    for way in ("one set", "a batch", "a transaction"):
+        with ourdb.new(path=tmp_path / way) as db:
+            db.set(data=b"first")
+            if way == "one set":
+                db.set(id=1, data=b"second")
+            elif way == "a batch":
+                db.set_many([(1, b"second")])
+            else:
+                with db.transaction():
+                    db.set(id=1, data=b"second")
+            record_file = (tmp_path / way / "0.db").read_bytes()
+            commits = (tmp_path / way / "journal").read_bytes()[COMMITS_AT:][: 2 * (PREFIX.size + OPERATION.size)]
+        second = commits[PREFIX.size + OPERATION.size :]
+        found[way] = record_file, second[4:12], second[16:], (tmp_path / way / "lookup" / "data").read_bytes()[:64]
+    assert found["one set"] == found["a batch"] == found["a transaction"]
+    assert found["one set"][0].endswith(b"second")
+
+
+@pytest.mark.parametrize(
+    ("folder", "is_sparse"), [("lookup_dump.db", True), ("lookup_sparse", True), ("lookup_data", False), ("", False)]
+)
+def test_an_exported_table_is_taken_for_the_live_one_where_format_md_says(
+    tmp_path: Path, folder: str, is_sparse: bool
+) -> None:
+    path = tmp_path / "db"
+    with ourdb.new(path=path) as db:
+        db.set_many([(None, b"a"), (None, b"b")])
+        (db.export_sparse if is_sparse else db.export_data)(tmp_path / "table")
+    shutil.rmtree(path / "lookup")
+    shutil.copytree(tmp_path / "table", path / folder, dirs_exist_ok=True)
+    with ourdb.new(path=path) as db:
+        assert db.get_many([1, 2]) == [b"a", b"b"]
+        assert db.get_next_id() == 3
+    assert f"`{folder}/data`" in (ROOT / "docs" / "format.md").read_text("utf-8") or not folder
 
 
 def test_a_record_file_of_which_much_is_gone_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
