@@ -237,6 +237,8 @@ def _merged(state: State, file: File, index: int, length: int, view: memoryview,
     if start >= stop and length == CHUNK_SIZE and index >= len(file.chunk_ids):
         return _ZEROS[:length]  # one for all: a gap may be long
     old = state.chunks([file.chunk_ids[index]])[0] if index < len(file.chunk_ids) else b""
+    if len(old) == start and stop == length:  # what is appended
+        return b"".join((old, view[start - offset : stop - offset]))
     chunk = bytearray(length)
     chunk[: len(old)] = old[:length]
     if start < stop:
