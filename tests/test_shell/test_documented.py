@@ -33,7 +33,7 @@ def test_each_command_prints_one_json_value(tmp_path: Path) -> None:
     others = [
         "ls", "cd a", "pwd", "cat f", "head f", "tail f", "hexdump f", "wc f", "stat f /b", "tree", "find", "grep e f",
         "grep -r zzz", "du", "df", "echo hi", "echo hi > g", "cp f h", "mv h i", "ln -s i l", "readlink l", "rm i l", "rmdir /b",
-        f"put '{tmp_path / 'host'}' p", f"get p '{tmp_path / 'out'}'", "get p -", "lcd .", "lpwd", "lls", "!true", "history f",
+        f"put '{tmp_path / 'host'}' p", f"get p '{tmp_path / 'out'}'", "get p -", "lcd .", "lpwd", "lls", "!true", "!exit 3", "history f",
         "check", "repair", "compact", f"backup '{tmp_path / 'copy'}'", "begin", "rollback", "begin", "commit", "stats", "set +e",
         "help", "help ls", "cat nix", "nope", "exit",
     ]  # fmt: skip
@@ -49,6 +49,14 @@ def test_each_command_prints_one_json_value(tmp_path: Path) -> None:
     assert by_command["grep e f"] == [{"path": "/a/f", "line": 1, "text": "textmore", "binary": False}]
     assert by_command["cat nix"] == {"error": "cat: /a/nix: No such file or directory", "status": 1}
     assert by_command["nope"]["status"] == 2
+    assert by_command["!exit 3"] == {"output": "", "status": 1}
+    assert [one["path"] for one in by_command["du"]] == ["/a"]
+    assert {one["path"] for one in by_command["history f"]} == {"/a/f"}
+
+
+def test_a_script_that_is_not_whole_is_one_value(tmp_path: Path) -> None:
+    result = run(tmp_path / "t", "pwd\necho 'one", "--json")
+    assert (json.loads(result.stdout), result.returncode) == ({"error": "vfs-shell: no closing '", "status": 2}, 2)
 
 
 def test_deep_trees_are_shown(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,21 @@ LINES = [
     ("commit", "", "commit: no transaction is open\n", 2),
     ("exit 3; pwd", "", "", 3),
     ("check", "no problem\n", "", 0),
+    ("cp -rv docs nix/x", "", "cp: cannot create directory 'nix/x': No such file or directory\n", 1),
+    ("cat ''", "", "cat: '': No such file or directory\n", 1),
+    (
+        "head -n x link",
+        "",
+        "head: -n: invalid number: 'x'\nusage: head [-n N] [-c N] [-q] [-v] FILE [FILE ...]\n",
+        2,
+    ),
+    ("tree -L x", "", "tree: -L: invalid number: 'x'\nusage: tree [-L N] [-a] [-d] [PATH]\n", 2),
+    ("tree -L", "", "tree: option -L needs a value\nusage: tree [-L N] [-a] [-d] [PATH]\n", 2),
+    ("rmdir -pq x", "", "rmdir: invalid option -- 'q'\nusage: rmdir [-p] [-v] PATH [PATH ...]\n", 2),
+    ("rmdir -q x", "", "rmdir: unknown option '-q'\nusage: rmdir [-p] [-v] PATH [PATH ...]\n", 2),
+    ("rmdir", "", "rmdir: missing operand: PATH\nusage: rmdir [-p] [-v] PATH [PATH ...]\n", 2),
+    ("pwd x y", "", "pwd: extra operand 'x y'\nusage: pwd\n", 2),
+    ("echo one\necho 'two", "", "vfs-shell: no closing '\n", 2),
 ]
 
 
@@ -125,6 +141,21 @@ COMPARED = [
     "echo a > f; cp f nix/e",
     "echo a > f; mv f nix/e",
     "mkdir -p d b/d/c; mv d b",
+    "mkdir -p a/b; echo x > a/b/f; cp -rv a z; cp -rv a z; cp -rv a/. z; cp -v a/b/f .; cp -v f z; ln -s f l; cp -v l m; cp -rv l n",
+    "mkdir -p a/b; echo x > a/b/f; ln -s nix l; rm -rv a/b; rm -fv nix l; rm -rv a/; mkdir d; rm -dv d",
+    "mkdir -pv q/w/e; mkdir -pv q/w/r; mkdir -v z; rmdir -v q/w/e; rmdir -pv q/w/r; mkdir -p a/b a/c; rmdir -pv a/b",
+    "rmdir -p nix/a",
+    "echo a > f; mkdir d; ln -sv f m; ln -sfv f m; ln -sv ../f d; mv -v f d",
+    "mkdir d; ln -s nix l; readlink l; readlink d",
+    "echo x > f; readlink -v f",
+    "readlink -f nix/x",
+    "mkdir a; echo x > a/f; ln -s a/f l; stat -c '%N %h %f %F' l a/f; stat -c '%N %f %a' a; stat -c '100%% %B' l",
+    "truncate -s 1500 a; truncate -s 1023 b; truncate -s 10000 c; du -bh a b c; du -hb a; du --bytes c",
+    "rm -rf .",
+    "mkdir d; rm -r d/.",
+    "rm ''",
+    "mkdir --parents a/b; ls --all --reverse a; rm --recursive --force a; ls",
+    'echo "a\\$b \\` \\n"',
     "echo a > -x; rm -f -- -x; echo b > -y; rm ./-y; echo c > -z; rm -- -z; ls",
 ]
 
@@ -226,7 +257,7 @@ def test_json_is_one_value_a_command(tree: Path) -> None:
         "path": "/link", "type": "symlink", "mode": "0777", "target": "docs/a.txt",
     }  # fmt: skip
     assert (folder, target) == ("/", ["docs/a.txt"])
-    assert counts == [{"path": "docs/a.txt", "lines": 0, "words": 1, "chars": 5, "bytes": 5}]
+    assert counts == [{"path": "/docs/a.txt", "lines": 0, "words": 1, "chars": 5, "bytes": 5}]
 
 
 def test_a_transaction_is_kept_by_commit_only(tmp_path: Path) -> None:
@@ -273,6 +304,34 @@ def test_a_folder_that_is_no_filesystem_is_refused_without_a_traceback(tmp_path:
     (tmp_path / "file").write_text("x")
     result = run(tmp_path / "file", "ls")
     assert (result.returncode, b"Traceback" in result.stderr) == (1, False)
+
+
+@pytest.mark.parametrize("part", ["metadata", "data"])
+def test_what_cannot_be_opened_says_who_knows_more(tmp_path: Path, part: str) -> None:
+    run(tmp_path / "t", "mkdir a")
+    (tmp_path / "t" / part / "lookup" / "data").unlink()
+    result = run(tmp_path / "t", "ls")
+    assert (result.returncode, b"python -m ourdb check" in result.stderr) == (1, True)
+    assert str(tmp_path / "t" / part).encode() in result.stderr.splitlines()[-1]
+
+
+def test_an_unreadable_root_says_who_knows_more(tmp_path: Path) -> None:
+    run(tmp_path / "t", "mkdir a")
+    (tmp_path / "t" / "metadata" / "0.db").write_bytes(b"")
+    result = run(tmp_path / "t", "ls")
+    assert (result.returncode, b"Input/output error" in result.stderr) == (1, True)
+    assert b"python -m ourdb check" in result.stderr.splitlines()[-1]
+
+
+def test_control_characters_of_an_owner_are_escaped_on_a_terminal(tmp_path: Path) -> None:
+    run(tmp_path / "t", "echo x > f; chown '\x1b[31mroot:\x07' f")
+    command = [sys.executable, "-m", "vfs_db.shell", "-c", "ls -l; stat f; stat -c '%U %G' f", str(tmp_path / "t")]
+    master, slave = pty.openpty()
+    subprocess.run(command, stdout=slave, check=True, env={**os.environ, "NO_COLOR": "1"})
+    os.close(slave)
+    shown = os.read(master, 65536)
+    os.close(master)
+    assert (b"\x1b" in shown, b"\x07" in shown, shown.count(rb"\x1b[31mroot")) == (False, False, 3)
 
 
 def test_every_command_has_help(tree: Path) -> None:

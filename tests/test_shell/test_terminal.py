@@ -118,7 +118,9 @@ def test_tab_completes_inside_quotes(start: Callable[..., Terminal]) -> None:
     terminal.expect("vfs:/> ")
     terminal.type("write 'one two' text\n")
     terminal.expect("vfs:/> ")
-    for begun in ("cat 'one t", 'cat "one t', "cat one\\ t"):
+    terminal.type("write 'new\nline' text\n")
+    terminal.expect("vfs:/> ")
+    for begun in ("cat 'one t", 'cat "one t', "cat one\\ t", "cat new", "cat 'new", 'cat "new'):
         terminal.type(f"{begun}\t\n")
         terminal.expect("text")
         terminal.expect("vfs:/> ")

@@ -45,3 +45,23 @@ def test_an_interrupted_get_leaves_whole_files_only(tree: Path, tmp_path: Path) 
         assert all(path.read_text() == path.name for path in out.iterdir())
         shutil.rmtree(out)
     assert 130 in statuses
+
+
+def test_a_file_that_is_there_names_the_option_that_replaces_it(tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "0001").write_text("mine")
+    refused = run(tree, f"get many/0001 '{tmp_path}'")
+    message = f"get: {tmp_path / '0001'}: File exists; -f replaces files, -u those that differ\n"
+    assert (refused.stderr.decode(), refused.returncode) == (message, 1)
+    assert (tmp_path / "0001").read_text() == "mine"
+    assert run(tree, f"get -f many/0001 '{tmp_path}'").returncode == 0
+    assert (tmp_path / "0001").read_text() == "0001"
+
+
+def test_with_no_target_directory_a_tree_goes_to_the_name_itself(tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    source.mkdir()
+    (source / "f").write_text("one")
+    assert run(tmp_path / "t", f"put -rT '{source}' /d; put -ruT '{source}' /d").returncode == 0
+    assert run(tmp_path / "t", "find d").stdout == b"d\nd/f\n"
+    assert run(tmp_path / "t", f"get -rT d '{out}'; get -ruT d '{out}'").returncode == 0
+    assert [path.name for path in out.iterdir()] == ["f"]

@@ -77,6 +77,8 @@ def completed(session: Session, line: str) -> list[str]:
 def _as_typed(word: str, quote: str, is_whole: bool) -> str:
     if quote in ("'", '"') and quote not in word and "\\" not in word:
         return f"{quote}{word}{f'{quote} ' if is_whole else ''}"
+    if "\n" in word:  # a backslash before it would take it away
+        return "'" + word.replace("'", "'\\''") + ("' " if is_whole else "")
     escaped_word = "".join("\\" + one if one in _QUOTED else one for one in word)
     return escaped_word + (" " if is_whole else "")
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from vfs_db.entries import Directory, FSEntry, Symlink
+from vfs_db.path import join
 
 __all__ = [
     "LongLines",
     "Row",
+    "as_given",
     "as_json",
     "cells",
     "colored",
@@ -24,6 +26,12 @@ __all__ = [
 
 _KINDS: Final = {0: stat.S_IFREG, 1: stat.S_IFDIR, 2: stat.S_IFLNK}
 _HALF_YEAR_SECONDS: Final = 365.2425 * 86400 / 2
+
+
+def as_given(operand: str, full: str, found: str) -> str:
+    """Return *found*, a path at or below *full*, the way *operand*, which means *full*, began it."""
+    rest = found[len(full.rstrip("/")) :].lstrip("/")
+    return (join(operand, rest) if operand.rstrip("/") else f"/{rest}") if rest else operand
 
 
 def mode_letters(entry: FSEntry) -> str:
@@ -72,12 +80,12 @@ class Row(NamedTuple):
     name: str
 
 
-def entry_row(shown: str, entry: FSEntry) -> Row:
-    """Return the row of *entry*, named *shown*."""
+def entry_row(name: str, entry: FSEntry, show: Callable[[str], str]) -> Row:
+    """Return the row of *entry*, shown as *name*; *show* makes owner and group what may be shown."""
     metadata = entry.get_metadata()
-    return Row(
-        mode_letters(entry), 1, metadata.owner, metadata.group, _size(entry), metadata.modified_at, shown
-    )  # fmt: skip
+    owner, group = show(metadata.owner), show(metadata.group)
+    links = 2 if isinstance(entry, Directory) else 1  # as `attributes.stat_of` has it
+    return Row(mode_letters(entry), links, owner, group, _size(entry), metadata.modified_at, name)
 
 
 def _size(entry: FSEntry) -> int:

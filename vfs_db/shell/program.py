@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -85,6 +86,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if fs is None:
         return 1
     _show_warnings_as_lines()
+    from vfs_db.shell import runner
     from vfs_db.shell.session import Leave, Session
 
     is_interactive = text is None and sys.stdin.isatty()
@@ -93,7 +95,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if is_interactive:
             status = _interact(session, is_new=is_new)
         else:
-            status = _run_text(session, text) if text is not None else _run_lines(session, sys.stdin.buffer)
+            status = runner.run(session, text) if text is not None else _run_lines(session, sys.stdin.buffer)
     except Leave as leave:
         status = leave.status
     finally:
@@ -118,14 +120,20 @@ def _opened(arguments: argparse.Namespace) -> DatabaseVFS | None:
     except ourdb.DatabaseLocked as error:
         _say(f"{error}\nvfs-shell: -r looks at it meanwhile")
     except (ourdb.OurDBError, vfs_db.CorruptEntry) as error:
-        _say(f"{error}\nvfs-shell: `python -m ourdb check {arguments.path}/metadata` says more")
+        _say(f"{error}\n{_who_knows_more(arguments.path)}")
     except OSError as error:
         from vfs_db.shell.session import describe
 
-        _say(describe(error))
+        is_damage = error.errno == errno.EIO
+        _say(f"{describe(error)}\n{_who_knows_more(arguments.path)}" if is_damage else describe(error))
     except (ValueError, LookupError) as error:
         _say(f"{arguments.path}: {error}")
     return None
+
+
+def _who_knows_more(path: str) -> str:
+    folders = " and ".join(os.path.join(path, part) for part in ("metadata", "data"))
+    return f"vfs-shell: `python -m ourdb check FOLDER` says more, of {folders}"
 
 
 def _show_warnings_as_lines() -> None:
@@ -138,17 +146,6 @@ def _show_warnings_as_lines() -> None:
     warnings.showwarning = lambda message, *_, **__: _say(str(message))
 
 
-def _run_text(session: Session, text: str) -> int:
-    from vfs_db.shell import runner
-    from vfs_db.shell.syntax import Incomplete
-
-    try:
-        return runner.run(session, text)
-    except Incomplete as error:
-        _say(str(error))
-        return 2
-
-
 def _run_lines(session: Session, lines: IO[bytes]) -> int:
     """Run commands as they come; `put -` and `write` read what follows them from the same place."""
     from vfs_db.shell import runner
@@ -158,13 +155,13 @@ def _run_lines(session: Session, lines: IO[bytes]) -> int:
     while line := lines.readline():
         text += line.decode("utf-8", "surrogateescape")
         try:
-            status = runner.run(session, text)
+            status = runner.run(session, text, may_go_on=True)
         except Incomplete:
             continue
         text = ""
         if status and session.stops_at_failure:
             return status
-    return _run_text(session, text) if text else status
+    return runner.run(session, text) if text else status
 
 
 def _interact(session: Session, *, is_new: bool) -> int:
@@ -199,7 +196,7 @@ def _typed_and_run(session: Session, begun: str) -> str:
         sys.stdout.write("\n")
         text = "exit"
     try:
-        runner.run(session, text)
+        runner.run(session, text, may_go_on=True)
     except Incomplete:
         return text + "\n"
     return ""

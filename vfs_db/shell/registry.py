@@ -37,6 +37,17 @@ _MARK: Final = "\0"
 """Before an operand that follows `--` and looks like an option: argparse forgets the `--` when options may stand anywhere."""
 
 
+_WORDING: Final = (
+    (r"argument \S+: ignored explicit argument '(.).*'", r"invalid option -- '\1'"),
+    (r"unrecognized arguments: (-\S+).*", r"unknown option '\1'"),
+    (r"unrecognized arguments: (.*)", r"extra operand '\1'"),
+    (r"the following arguments are required: (.*)", r"missing operand: \1"),
+    (r"argument ([^ /:]+)\S*: expected one argument", r"option \1 needs a value"),
+    (r"argument ([^ /:]+)\S*: invalid (?:int value|number): (.*)", r"\1: invalid number: \2"),
+)
+"""What argparse says, and what people with coreutils in their fingers understand sooner."""
+
+
 class HelpWanted(Exception):
     """`--help` stands among a command's options."""
 
@@ -93,6 +104,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of leaving the process."""
+        import re
+
+        for theirs, ours in _WORDING:
+            if match := re.fullmatch(theirs, message, re.DOTALL):
+                message = match.expand(ours)
+                break
         raise UsageError(f"{self.prog}: {message}")
 
 

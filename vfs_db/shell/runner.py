@@ -17,17 +17,17 @@ __all__ = ["run"]
 _INTERRUPTED = 130
 
 
-def run(session: Session, text: str) -> int:
+def run(session: Session, text: str, *, may_go_on: bool = False) -> int:
     """Run the commands in *text* and return the status: that of the last, or of the first that failed.
 
-    Raises syntax.Incomplete where a quote is not closed.
+    Raises syntax.Incomplete where a quote is not closed and the text *may go on*.
     """
     status = 0
     try:
         parsed = parse(text)
-    except Incomplete:
-        raise
     except UsageError as error:
+        if may_go_on and isinstance(error, Incomplete):
+            raise
         session.start_command()
         session.report(f"vfs-shell: {error}", 2)
         session.end_command()
@@ -76,7 +76,7 @@ def _call(session: Session, name: str, command: Command) -> int | None:
     if command.output is None:
         return _function(session, name, command.words)
     target = session.path(command.output.text)
-    _check_target(session, target)
+    _check_target(session, target, is_folder=command.output.text.endswith("/"))
     asks = not (command.appends or command.replaces) and session.fs.exists(target)
     if asks and not session.confirm(f"replace '{command.output.text}'?", can_be_undone=True):
         return 0
@@ -92,9 +92,9 @@ def _call(session: Session, name: str, command: Command) -> int | None:
     return status
 
 
-def _check_target(session: Session, target: str) -> None:
+def _check_target(session: Session, target: str, *, is_folder: bool) -> None:
     """Raise what opening *target* would, before the command has done anything."""
-    if session.fs.is_dir(target) or target.endswith("/"):
+    if session.fs.is_dir(target) or is_folder:
         raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), target)
     if not session.fs.is_dir(target.rpartition("/")[0] or "/"):
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), target)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final, TextIO
 
+from vfs_db.path import parts
 from vfs_db.shell.output import JsonText, Output, Spool
 from vfs_db.vfs import DatabaseVFS
 
@@ -55,10 +56,10 @@ class Session:
     # What commands use
 
     def path(self, text: str) -> str:
-        """Return *text* as an absolute path. Raises FileNotFoundError for an empty one, which names nothing."""
+        """Return *text* as an absolute path, without '.'. Raises FileNotFoundError for an empty one, which names nothing."""
         if not text:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), text)
-        return text if text.startswith("/") else f"{self.folder.rstrip('/')}/{text}"
+        return "/" + "/".join(parts(text if text.startswith("/") else f"{self.folder}/{text}"))
 
     def write(self, data: bytes) -> None:
         """Write bytes to the output, as they are."""
@@ -83,6 +84,12 @@ class Session:
     def print(self, text: str) -> None:
         """Write a line to the output."""
         self.write(text.encode("utf-8", "surrogateescape") + b"\n")
+
+    def tell(self, lines: Iterable[str]) -> None:
+        """Write the lines that tell what was done; with `--json`, the command's value says it."""
+        if not self.as_json:
+            for line in lines:
+                self.print(line)
 
     def value(self, value: Any) -> None:  # noqa: ANN401 - whatever JSON holds
         """Write the command's JSON value."""
@@ -185,7 +192,9 @@ class Session:
             self.output.flush()
             return
         if not self._has_value:
-            failure = {"error": "\n".join(self._errors), "status": self.status} if self._errors else {}
+            failure: dict[str, object] = {"error": "\n".join(self._errors)} if self._errors else {}
+            if self.status:
+                failure["status"] = self.status
             if self._errors and not (isinstance(self.output, JsonText) and self.output.is_begun):
                 self.value(failure)
             elif isinstance(self.output, JsonText):
@@ -257,4 +266,4 @@ def describe(error: OSError) -> str:
     """Return what coreutils would say of *error*."""
     text = error.strerror or str(error)
     name = error.filename
-    return text if name is None else f"{os.fsdecode(name)}: {text}"
+    return text if name is None else f"{os.fsdecode(name) or repr('')}: {text}"

@@ -14,6 +14,8 @@ from vfs_db.shell.session import UsageError
 __all__ = ["Command", "Incomplete", "Word", "last_word", "parse"]
 
 _GLOB: Final = frozenset("*?[")
+_ESCAPED: Final = frozenset('"\\$`\n')
+"""What a backslash stands before within double quotes, as in bash, even if $ and ` mean nothing here."""
 _ENDS: Final = frozenset(" \t\n;>|<&")
 _FOREIGN: Final = {
     "|": "there are no pipes here; pipe the whole shell: vfs-shell PATH -c 'COMMAND' | ...",
@@ -84,8 +86,8 @@ class _Reader:
             self.at += 1
             if character == quote:
                 return "".join(parts)
-            if character == "\\" and quote == '"' and self.text[self.at : self.at + 1] in ('"', "\\"):
-                character = self.text[self.at]
+            if character == "\\" and quote == '"' and self.text[self.at : self.at + 1] in _ESCAPED:
+                character = self.text[self.at].removesuffix("\n")  # the line goes on
                 self.at += 1
             parts.append(character)
         raise Incomplete(f"no closing {quote}")

@@ -29,7 +29,8 @@ def _show_changed(session: Session, changed: list[str]) -> None:
 
 
 def _mkdir_arguments(parser: Parser) -> None:
-    parser.flag("-p", "parents", "folders above too; one that is there is fine")
+    parser.flag("-p --parents", "parents", "folders above too; one that is there is fine")
+    parser.flag("-v --verbose", "verbose", "print what is done")
     _some_paths(parser)
 
 
@@ -38,27 +39,49 @@ def mkdir(session: Session, options: Namespace) -> None:
     made = []
     for path in options.paths:
         with session.failing(f"mkdir: cannot create directory '{session.shown(path)}'"):
+            wanted = [*_above(path), path] if options.parents else [path]
+            new = [one for one in wanted if options.verbose and not session.fs.exists(session.path(one))]
             if options.parents:
                 session.fs.makedirs(session.path(path), exist_ok=True)
             else:
                 session.fs.dir_create(session.path(path))
             made.append(session.path(path))
+            session.tell(f"mkdir: created directory '{session.shown(one)}'" for one in new)
     _show_changed(session, made)
 
 
-@command("rmdir", "remove empty folders", _some_paths)
+def _above(path: str) -> list[str]:
+    """Return what *path* names above its last name, the topmost first: a and a/b of a/b/c."""
+    ends = [at for at in range(1, len(path.rstrip("/"))) if path[at] == "/" != path[at - 1]]
+    return [path[:end] for end in ends]
+
+
+def _rmdir_arguments(parser: Parser) -> None:
+    parser.flag("-p --parents", "parents", "folders that PATH names above too")
+    parser.flag("-v --verbose", "verbose", "print what is done")
+    _some_paths(parser)
+
+
+@command("rmdir", "remove empty folders", _rmdir_arguments)
 def rmdir(session: Session, options: Namespace) -> None:
-    removed = []
+    removed: list[dict[str, str]] = []
     for path in options.paths:
-        with session.failing(f"rmdir: failed to remove '{session.shown(path)}'"):
-            session.fs.dir_delete(session.path(path))
-            removed.append({"path": session.path(path)})
+        for one in [path, *_above(path)[::-1]] if options.parents else [path]:
+            if options.verbose:
+                session.tell([f"rmdir: removing directory, '{session.shown(one)}'"])
+            what = "" if one == path else "directory "
+            before = len(removed)
+            with session.failing(f"rmdir: failed to remove {what}'{session.shown(one)}'"):
+                session.fs.dir_delete(session.path(one))
+                removed.append({"path": session.path(one)})
+            if len(removed) == before:
+                break
     if session.as_json:
         session.value(removed)
 
 
 def _touch_arguments(parser: Parser) -> None:
-    parser.flag("-c", "no_create", "make no file")
+    parser.flag("-c --no-create", "no_create", "make no file")
     _some_paths(parser)
 
 
@@ -78,7 +101,7 @@ def touch(session: Session, options: Namespace) -> None:
 
 
 def _text_arguments(parser: Parser) -> None:
-    parser.flag("-f", "force", "replace a file without asking")
+    parser.flag("-f --force", "force", "replace a file without asking")
     parser.add_argument("path", metavar="PATH")
     parser.add_argument("text", metavar="TEXT", nargs="*", help="without it, standard input is taken")
 
@@ -131,10 +154,10 @@ def echo(session: Session, options: Namespace) -> None:
 
 def _truncate_arguments(parser: Parser) -> None:
     parser.add_argument(
-        "-s", dest="size", metavar="SIZE", required=True, help="bytes, or as 4K; +SIZE, -SIZE: more, less"
+        "-s", "--size", dest="size", metavar="SIZE", required=True, help="bytes, or as 4K; +SIZE, -SIZE: more, less"
     )
-    parser.flag("-c", "no_create", "make no file")
-    parser.flag("-f", "force", "do not ask")
+    parser.flag("-c --no-create", "no_create", "make no file")
+    parser.flag("-f --force", "force", "do not ask")
     _some_paths(parser)
 
 
@@ -185,7 +208,7 @@ def _below(session: Session, path: str, options: Namespace) -> Iterator[str]:
 
 
 def _chmod_arguments(parser: Parser) -> None:
-    parser.flag("-R", "recursive", "what is in folders too")
+    parser.flag("-R --recursive", "recursive", "what is in folders too")
     parser.add_argument("mode", metavar="MODE", help="octal, as 644, or as u+x, go-w, a+X")
     _some_paths(parser)
 
@@ -250,7 +273,7 @@ def _bits(letters: str, who: str, mode: int, *, is_directory: bool) -> int:
 
 
 def _chown_arguments(parser: Parser) -> None:
-    parser.flag("-R", "recursive", "what is in folders too")
+    parser.flag("-R --recursive", "recursive", "what is in folders too")
     parser.add_argument("owner", metavar="OWNER[:GROUP]")
     _some_paths(parser)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from argparse import ArgumentTypeError
 from collections import deque
 from collections.abc import Iterator
 from typing import IO, Any, Final, NamedTuple
@@ -25,6 +26,13 @@ def size(text: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def _size_option(text: str) -> int:
+    try:
+        return size(text)
+    except ValueError:
+        raise ArgumentTypeError(f"invalid number: '{text}'") from None
+
+
 def _files(parser: Parser) -> None:
     parser.add_argument("paths", metavar="FILE", nargs="+")
 
@@ -44,7 +52,7 @@ def _pieces(file: IO[Any]) -> Iterator[bytes]:
 
 
 def _cat_arguments(parser: Parser) -> None:
-    parser.flag("-n", "numbered", "with line numbers")
+    parser.flag("-n --number", "numbered", "with line numbers")
     _files(parser)
 
 
@@ -68,16 +76,17 @@ def cat(session: Session, options: Namespace) -> None:
 def _count(text: str) -> tuple[str, int]:
     """Return the sign of *text* and the number: `+3` and `-3` mean other things than `3`."""
     sign = text[:1] if text[:1] in ("+", "-") else ""
-    count = size(text)
-    return sign, abs(count)
+    return sign, abs(_size_option(text))
 
 
 def _head_arguments(parser: Parser) -> None:
-    parser.add_argument("-n", dest="lines", metavar="N", type=_count, help="so many lines (10); head -n -N: all but the "
+    parser.add_argument("-n", "--lines", dest="lines", metavar="N", type=_count, help="so many lines (10); head -n -N: all but the "
                         "last N; tail -n +N: from the Nth on")  # fmt: skip
-    parser.add_argument("-c", dest="bytes", metavar="N", type=_count, help="so many bytes, likewise; units as in 4K")
-    parser.flag("-q", "quiet", "no names")
-    parser.flag("-v", "verbose", "names for a single file too")
+    parser.add_argument(
+        "-c", "--bytes", dest="bytes", metavar="N", type=_count, help="so many bytes, likewise; units as in 4K"
+    )
+    parser.flag("-q --quiet", "quiet", "no names")
+    parser.flag("-v --verbose", "verbose", "names for a single file too")
     _files(parser)
 
 
@@ -194,7 +203,7 @@ _CONTINUATIONS: Final = [bytes([byte]) for byte in range(0x80, 0xC0)]
 
 def _wc_arguments(parser: Parser) -> None:
     for flag, what in (("-l", "lines"), ("-w", "words"), ("-m", "chars"), ("-c", "bytes")):
-        parser.flag(flag, what, what)
+        parser.flag(f"{flag} --{what}", what, what)
     _files(parser)
 
 
@@ -206,7 +215,7 @@ def wc(session: Session, options: Namespace) -> None:
     for _, path, file in _each(session, "wc", options.paths):
         rows.append((path, _counted(file)))
     if session.as_json:
-        session.value([{"path": path, **counts._asdict()} for path, counts in rows])
+        session.value([{"path": session.path(path), **counts._asdict()} for path, counts in rows])
         return
     if len(options.paths) > 1:
         total = _Counts(*(sum(column) for column in zip(*(one for _, one in rows), strict=True)))
@@ -223,8 +232,8 @@ def wc(session: Session, options: Namespace) -> None:
 def _hexdump_arguments(parser: Parser) -> None:
     parser.flag("-C", "canonical", "bytes, and the characters beside them")
     parser.flag("-v", "verbose", "lines that repeat are all written")
-    parser.add_argument("-n", dest="length", metavar="N", type=size, help="so many bytes at most")
-    parser.add_argument("-s", dest="skip", metavar="N", type=size, default=0, help="begin after so many bytes")
+    parser.add_argument("-n", dest="length", metavar="N", type=_size_option, help="so many bytes at most")
+    parser.add_argument("-s", dest="skip", metavar="N", type=_size_option, default=0, help="begin after so many bytes")
     _files(parser)
 
 

@@ -26,9 +26,10 @@ _BATCH_SIZE: Final = 64 << 20
 
 
 def _transfer_arguments(parser: Parser) -> None:
-    parser.flag("-r -R", "recursive", "folders with all that is in them")
-    parser.flag("-f", "force", "replace files without asking")
-    parser.flag("-u", "update", "only files that are not there or differ in size or time; without asking")
+    parser.flag("-r -R --recursive", "recursive", "folders with all that is in them")
+    parser.flag("-f --force", "force", "replace files without asking")
+    parser.flag("-T --no-target-directory", "no_folder", "the target is the new name itself, even if it is a folder")
+    parser.flag("-u --update", "update", "only files that are not there or differ in size or time; without asking")
 
 
 def _replacing(
@@ -65,7 +66,7 @@ def put(session: Session, options: Namespace) -> None:
     *sources, target = options.operands if len(options.operands) > 1 else [*options.operands, "."]
     from vfs_db.shell.progress import Progress
 
-    into = session.fs.is_dir(session.path(target))
+    into = not options.no_folder and session.fs.is_dir(session.path(target))
     if not into and (len(sources) > 1 or target.endswith("/")):
         raise UsageError(f"put: target '{target}' is not a directory")
     done = []
@@ -138,7 +139,7 @@ def get(session: Session, options: Namespace) -> None:
         return
     from vfs_db.shell.progress import Progress
 
-    into = os.path.isdir(target)
+    into = not options.no_folder and os.path.isdir(target)
     if not into and len(sources) > 1:
         raise UsageError(f"get: target '{target}' is not a directory")
     done = []
@@ -147,7 +148,13 @@ def get(session: Session, options: Namespace) -> None:
         for source in sources:
             with session.reporting("get"):
                 local = _local_path(session, source, target) if into else target
-                _get(session, source, local, options, progress, replaces)
+                try:
+                    _get(session, source, local, options, progress, replaces)
+                except FileExistsError as error:
+                    if options.force:
+                        raise
+                    text = f"{error.strerror}; -f replaces files, -u those that differ"
+                    raise FileExistsError(error.errno, text, error.filename) from error
                 done.append({"from": session.path(source), "to": local})
     if session.as_json:
         session.value(done)

@@ -21,19 +21,19 @@ _Named = tuple[str, FSEntry]
 
 def _arguments(parser: Parser) -> None:
     parser.flag("-l", "long", "mode, owner, size, time")
-    parser.flag("-a", "all", "names that start with a dot too")
-    parser.flag("-A", "almost_all", "the same, without . and ..")
-    parser.flag("-h", "human", "sizes as 1.2K, 3M")
+    parser.flag("-a --all", "all", "names that start with a dot too")
+    parser.flag("-A --almost-all", "almost_all", "the same, without . and ..")
+    parser.flag("-h --human-readable", "human", "sizes as 1.2K, 3M")
     parser.flag("-1", "one", "one name a line")
     parser.flag("-C", "in_columns", "in columns, as on a terminal")
     parser.flag("-t", "by_time", "newest first")
     parser.flag("-S", "by_size", "largest first")
-    parser.flag("-r", "reverse", "the other way round")
-    parser.flag("-R", "recursive", "folders below too")
-    parser.flag("-d", "itself", "the folder and not what is in it")
-    parser.flag("-F", "marks", "/ after folders, @ after links, * after programs")
+    parser.flag("-r --reverse", "reverse", "the other way round")
+    parser.flag("-R --recursive", "recursive", "folders below too")
+    parser.flag("-d --directory", "itself", "the folder and not what is in it")
+    parser.flag("-F --classify", "marks", "/ after folders, @ after links, * after programs")
     parser.flag("-p", "slashes", "/ after folders")
-    parser.flag("-i", "ids", "each entry's id")
+    parser.flag("-i --inode", "ids", "each entry's id")
     parser.add_argument("--color", choices=["auto", "always", "never"], nargs="?", const="always", help="colours")
     parser.add_argument("paths", metavar="PATH", nargs="*")
 
@@ -155,7 +155,9 @@ def _show_long(session: Session, named: Iterator[_Named], options: Namespace, *,
         total = human_size(blocks * 1024) if options.human else str(blocks)
         session.print(f"total {'?' if following else total}")  # not known before the end
     while batch:
-        rows = [entry_row(_shown(session, name, entry, options, arrow=True), entry) for name, entry in batch]
+        rows = [
+            entry_row(_shown(session, name, entry, options, arrow=True), entry, session.shown) for name, entry in batch
+        ]
         for (_, entry), line in zip(batch, lines.lines(rows), strict=True):
             session.print(f"{entry.metadata.id:>7} {line}" if options.ids else line)
         batch, following = following, list(islice(named, _BATCH))

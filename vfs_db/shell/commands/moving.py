@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from vfs_db.entries import Directory, FSEntry, Symlink
+from vfs_db.shell.listing import as_given
 from vfs_db.shell.registry import Namespace, Parser, command
 from vfs_db.shell.session import Session, UsageError
 
@@ -14,17 +15,19 @@ __all__: list[str] = []
 
 
 def _operands(parser: Parser) -> None:
-    parser.flag("-f", "force", "replace without asking")
-    parser.flag("-i", "ask", "ask before replacing (as it does on a terminal)")
-    parser.flag("-n", "no_clobber", "replace nothing")
-    parser.flag("-v", "verbose", "print what is done")
-    parser.flag("-T", "no_folder", "TARGET is the new name itself, even if it is a folder")
-    parser.add_argument("-t", dest="folder", metavar="FOLDER", help="the target, before the sources")
+    parser.flag("-f --force", "force", "replace without asking")
+    parser.flag("-i --interactive", "ask", "ask before replacing (as it does on a terminal)")
+    parser.flag("-n --no-clobber", "no_clobber", "replace nothing")
+    parser.flag("-v --verbose", "verbose", "print what is done")
+    parser.flag("-T --no-target-directory", "no_folder", "TARGET is the new name itself, even if it is a folder")
+    parser.add_argument(
+        "-t", "--target-directory", dest="folder", metavar="FOLDER", help="the target, before the sources"
+    )
     parser.add_argument("operands", metavar="SOURCE... TARGET", nargs="+")
 
 
 def _cp_arguments(parser: Parser) -> None:
-    parser.flag("-r -R -a", "recursive", "folders with all that is in them; links stay links")
+    parser.flag("-r -R -a --recursive --archive", "recursive", "folders with all that is in them; links stay links")
     parser.flag("-p", "preserve", "nothing: modes, owners and times are always kept")
     _operands(parser)
 
@@ -53,7 +56,7 @@ def _may_replace(session: Session, source: str, target: str, options: Namespace)
     return session.confirm(f"replace '{target}' with '{source}'?", can_be_undone=True)
 
 
-def _transfer(session: Session, options: Namespace, name: str, sign: str) -> None:
+def _transfer(session: Session, options: Namespace, name: str) -> None:
     """Copy or move each source; one that fails is reported."""
     done = []
     for source, target in _destinations(session, options, name):
@@ -67,15 +70,30 @@ def _transfer(session: Session, options: Namespace, name: str, sign: str) -> Non
                 continue
             if not _may_replace(session, source, target, options):
                 continue
+            lines: list[str] = []
             if name == "mv":
                 session.fs.move(session.path(source), session.path(target))
+                lines.append(f"renamed '{session.shown(source)}' -> '{session.shown(target)}'")
             else:
+                lines += _lines_of_copy(session, source, target) if options.verbose else []
                 _copy(session, entry, session.path(source), session.path(target), options)
             done.append({"from": session.path(source), "to": session.path(target)})
-            if options.verbose and not session.as_json:
-                session.print(f"{sign}'{session.shown(source)}' -> '{session.shown(target)}'")
+            if options.verbose:
+                session.tell(lines)
     if session.as_json:
         session.value(done)
+
+
+def _lines_of_copy(session: Session, source: str, target: str) -> list[str]:
+    """Return a line for each entry that the copy will make or replace."""
+    old, new = session.path(source), session.path(target)
+    lines = []
+    for found, entry in session.fs.find(old):
+        made = new + found[len(old) :]
+        if not (isinstance(entry, Directory) and session.fs.is_dir(made)):
+            shown = as_given(source, old, found), as_given(target, new, made)
+            lines.append(" -> ".join(f"'{session.shown(path)}'" for path in shown))
+    return lines
 
 
 @contextmanager
@@ -133,20 +151,20 @@ def _copy(session: Session, entry: FSEntry, source: str, target: str, options: N
 
 @command("cp", "copy files, or folders with -r", _cp_arguments)
 def cp(session: Session, options: Namespace) -> None:
-    _transfer(session, options, "cp", "")
+    _transfer(session, options, "cp")
 
 
 @command("mv", "move or rename", _operands)
 def mv(session: Session, options: Namespace) -> None:
-    _transfer(session, options, "mv", "renamed ")
+    _transfer(session, options, "mv")
 
 
 def _rm_arguments(parser: Parser) -> None:
-    parser.flag("-r -R", "recursive", "folders with all that is in them")
-    parser.flag("-f", "force", "do not ask; what is missing is fine")
-    parser.flag("-i", "ask", "ask before removing (as it does on a terminal)")
-    parser.flag("-v", "verbose", "print what is done")
-    parser.flag("-d", "empty", "empty folders too")
+    parser.flag("-r -R --recursive", "recursive", "folders with all that is in them")
+    parser.flag("-f --force", "force", "do not ask; what is missing is fine")
+    parser.flag("-i --interactive", "ask", "ask before removing (as it does on a terminal)")
+    parser.flag("-v --verbose", "verbose", "print what is done")
+    parser.flag("-d --dir", "empty", "empty folders too")
     parser.add_argument("paths", metavar="PATH", nargs="*")
 
 
@@ -158,24 +176,26 @@ def rm(session: Session, options: Namespace) -> None:
         return
     removed = []
     for path in options.paths:
-        try:
-            _rm(session, path, options)
-        except FileNotFoundError as error:
-            if not options.force:
-                session.report(f"rm: cannot remove '{session.shown(path)}': {error.strerror}")
-        except OSError as error:
-            session.report(f"rm: cannot remove '{session.shown(path)}': {error.strerror}")
-        else:
+        if path.rstrip("/").rpartition("/")[2] in (".", ".."):
+            session.report(f"rm: refusing to remove '.' or '..' directory: skipping '{session.shown(path)}'")
+            continue
+        with session.failing(f"rm: cannot remove '{session.shown(path)}'"):
+            try:
+                lines = _lines_of_removal(session, path) if options.verbose else []
+                _rm(session, path, options)
+            except FileNotFoundError:
+                if options.force:
+                    continue
+                raise
             removed.append({"path": session.path(path)})
-            if options.verbose and not session.as_json:
-                session.print(f"removed '{session.shown(path)}'")
+            session.tell(lines)
     if session.as_json:
         session.value(removed)
 
 
 def _is_confirmed(session: Session, options: Namespace) -> bool:
     """Ask once for all that is there."""
-    there = [path for path in options.paths if session.fs.exists(session.path(path))]
+    there = [path for path in options.paths if path and session.fs.exists(session.path(path))]
     if not there:
         return True
     what = f"'{there[0]}'" if len(there) == 1 else f"'{there[0]}' and {len(there) - 1} more"
@@ -184,11 +204,18 @@ def _is_confirmed(session: Session, options: Namespace) -> bool:
     return session.confirm(f"remove {what}{below}?", can_be_undone=True)
 
 
+def _lines_of_removal(session: Session, path: str) -> list[str]:
+    """Return a line for each entry at and below *path*, a folder's after those in it."""
+    full = session.path(path)
+    return [
+        f"removed {'directory ' if isinstance(entry, Directory) else ''}'{session.shown(as_given(path, full, found))}'"
+        for found, entry, _ in session.fs.usage(full)
+    ]
+
+
 def _rm(session: Session, path: str, options: Namespace) -> None:
     full = session.path(path)
     entry = session.fs.get(full)
-    if path.rstrip("/").rpartition("/")[2] in (".", ".."):
-        raise OSError(22, "'.' and '..' are not removed")
     if isinstance(entry, Directory) and options.recursive:
         session.fs.remove_tree(full)
     elif isinstance(entry, Directory) and not options.empty:
@@ -198,9 +225,10 @@ def _rm(session: Session, path: str, options: Namespace) -> None:
 
 
 def _ln_arguments(parser: Parser) -> None:
-    parser.flag("-s", "symbolic", "needed: there are no other links here")
-    parser.flag("-f", "force", "replace a file or link")
-    parser.flag("-n", "no_follow", "a link to a folder is replaced, not entered")
+    parser.flag("-s --symbolic", "symbolic", "needed: there are no other links here")
+    parser.flag("-f --force", "force", "replace a file or link")
+    parser.flag("-n --no-dereference", "no_follow", "a link to a folder is replaced, not entered")
+    parser.flag("-v --verbose", "verbose", "print what is done")
     parser.add_argument("operands", metavar="TARGET... [LINK]", nargs="+")
 
 
@@ -223,5 +251,7 @@ def ln(session: Session, options: Namespace) -> None:
                     session.fs.file_delete(link)
                 session.fs.link_create(target, link)
             made.append({"path": link, "target": target})
+            if options.verbose:
+                session.tell([f"'{session.shown(shown)}' -> '{session.shown(target)}'"])
     if session.as_json:
         session.value(made)

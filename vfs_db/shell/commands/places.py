@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import stat as modes
 import time
 from collections.abc import Iterator
 from typing import Final
 
+from vfs_db.attributes import stat_of
 from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.metadata import FileType
 from vfs_db.moment import nanoseconds
@@ -146,9 +148,11 @@ _KINDS: Final = {
 
 
 def _stat_arguments(parser: Parser) -> None:
-    parser.add_argument("-c", dest="format", metavar="FORMAT", help="instead: %%n name, %%s size, %%a mode, %%A letters, "
-                        "%%F kind, %%U owner, %%G group, %%i id, %%Y %%X %%W times in seconds, %%y %%x %%w as text")  # fmt: skip
-    parser.flag("-L", "follow", "what a link leads to")
+    parser.add_argument("-c", "--format", dest="format", metavar="FORMAT", help="instead: %%n name, %%N name and target, %%s size, %%a mode, "
+                        "%%A letters, %%f mode in hex, %%F kind, %%U %%u owner, %%G %%g group (lower case: as number), %%i id, "
+                        "%%h links, %%b blocks of %%B bytes, %%o block size, %%Y %%X %%Z %%W times in seconds (modified, read, "
+                        "changed, made), %%y %%x %%z %%w as text")  # fmt: skip
+    parser.flag("-L --dereference", "follow", "what a link leads to")
     parser.add_argument("paths", metavar="PATH", nargs="+")
 
 
@@ -161,7 +165,7 @@ def stat(session: Session, options: Namespace) -> None:
             if session.as_json:
                 values.append(as_json(session.path(path), entry))
             elif options.format is not None:
-                session.print(_formatted(session.shown(path), entry, options.format))
+                session.print(_formatted(_values_of(session, path, entry), options.format))
             else:
                 _print_stat(session, path, entry)
     if session.as_json:
@@ -174,61 +178,69 @@ def _kind(entry: FSEntry) -> str:
     return "regular empty file" if is_empty else _KINDS[metadata.file_type]
 
 
-def _moment(when: int) -> str:
-    seconds, ns = divmod(nanoseconds(when), 10**9)
+def _moment(ns: int) -> str:
+    seconds, rest = divmod(ns, 10**9)
     try:
         local = time.localtime(seconds)
-        return f"{time.strftime('%Y-%m-%d %H:%M:%S', local)}.{ns:09d} {time.strftime('%z', local)}"
+        return f"{time.strftime('%Y-%m-%d %H:%M:%S', local)}.{rest:09d} {time.strftime('%z', local)}"
     except (OverflowError, ValueError, OSError):
         return str(seconds)
 
 
-def _values_of(shown: str, entry: FSEntry) -> dict[str, str]:
+def _values_of(session: Session, path: str, entry: FSEntry) -> dict[str, str]:
+    """Return what each letter of -c stands for."""
     metadata = entry.get_metadata()
-    size = len(entry.target.encode("utf-8", "surrogateescape")) if isinstance(entry, Symlink) else metadata.size
+    status = stat_of(entry)
+    name = session.shown(path)
     return {
-        "n": shown,
-        "s": str(size),
+        "n": name,
+        "N": f"'{name}' -> '{session.shown(entry.target)}'" if isinstance(entry, Symlink) else f"'{name}'",
+        "s": str(status.st_size),
         "a": f"{modes.S_IMODE(metadata.mode):o}",
+        "f": f"{status.st_mode:x}",
         "A": mode_letters(entry),
         "F": _kind(entry),
-        "U": metadata.owner,
-        "G": metadata.group,
+        "U": session.shown(metadata.owner),
+        "G": session.shown(metadata.group),
+        "u": str(status.st_uid),
+        "g": str(status.st_gid),
         "i": str(metadata.id),
-        "Y": str(int(metadata.modified_at)),
-        "X": str(int(metadata.accessed_at)),
+        "h": str(status.st_nlink),
+        "b": str(status.st_blocks),
+        "B": "512",
+        "o": str(status.st_blksize),
+        "Y": str(status.st_mtime_ns // 10**9),
+        "X": str(status.st_atime_ns // 10**9),
+        "Z": str(status.st_ctime_ns // 10**9),
         "W": str(int(metadata.created_at)),
-        "y": _moment(metadata.modified_at),
-        "x": _moment(metadata.accessed_at),
-        "w": _moment(metadata.created_at),
+        "y": _moment(status.st_mtime_ns),
+        "x": _moment(status.st_atime_ns),
+        "z": _moment(status.st_ctime_ns),
+        "w": _moment(nanoseconds(metadata.created_at)),
         "%": "%",
     }
 
 
-def _formatted(shown: str, entry: FSEntry, text: str) -> str:
-    values = _values_of(shown, entry)
+def _formatted(values: dict[str, str], text: str) -> str:
     first, *parts = text.replace("%%", "\0").split("%")
     filled = first + "".join(values.get(part[:1], f"%{part[:1]}") + part[1:] for part in parts)
     return filled.replace("\0", "%")
 
 
 def _print_stat(session: Session, path: str, entry: FSEntry) -> None:
-    values = _values_of(session.shown(path), entry)
+    values = _values_of(session, path, entry)
     arrow = f" -> {session.shown(entry.target)}" if isinstance(entry, Symlink) else ""
-    blocks = -(-int(values["s"]) // 512)
     session.print(f"  File: {values['n']}{arrow}")
-    session.print(f"  Size: {values['s']:<10}\tBlocks: {blocks:<10} IO Block: {65535:<6} {values['F']}")
-    session.print(f"Inode: {values['i']:<11} Links: 1")
-    session.print(
-        f"Access: ({modes.S_IMODE(entry.metadata.mode):04o}/{values['A']})  Uid: {session.shown(values['U'])}  "
-        f"Gid: {session.shown(values['G'])}"
-    )
+    session.print(f"  Size: {values['s']:<10}\tBlocks: {values['b']:<10} IO Block: {values['o']:<6} {values['F']}")
+    session.print(f"Inode: {values['i']:<11} Links: {values['h']}")
+    session.print(f"Access: ({values['a']:>04}/{values['A']})  Uid: {values['U']}  Gid: {values['G']}")
     for label, key in (("Access", "x"), ("Modify", "y"), (" Birth", "w")):
         session.print(f"{label}: {values[key]}")
 
 
 def _readlink_arguments(parser: Parser) -> None:
-    parser.flag("-f", "canonical", "the path of what is there in the end")
+    parser.flag("-f --canonicalize", "canonical", "the path of what is there in the end")
+    parser.flag("-v --verbose", "verbose", "say why there is none")
     parser.add_argument("paths", metavar="PATH", nargs="+")
 
 
@@ -237,10 +249,18 @@ def readlink(session: Session, options: Namespace) -> None:
     targets: list[str] = []
     for path in options.paths:
         with session.reporting("readlink"):
-            full = session.path(path)
-            target = session.fs.get_followed(full).get_path() if options.canonical else session.fs.link_read(full)
+            try:
+                full = session.path(path)
+                target = session.fs.get_followed(full).get_path() if options.canonical else session.fs.link_read(full)
+            except OSError as error:
+                if error.errno not in _NO_LINK or options.verbose:
+                    raise
+                session.status = 1  # the question was whether it is a link
+                continue
             targets.append(target)
-            if not session.as_json:
-                session.print(session.shown(target))
+            session.tell([session.shown(target)])
     if session.as_json:
         session.value(targets)
+
+
+_NO_LINK: Final = (errno.EINVAL, errno.ENOENT, errno.ENOTDIR)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vfs_db.entries import Directory, FSEntry
 from vfs_db.metadata import FileType
-from vfs_db.path import join
-from vfs_db.shell.listing import as_json, human_size
+from vfs_db.shell.listing import as_given, as_json, human_size
 from vfs_db.shell.registry import Namespace, Parser, Patterns, command
 from vfs_db.shell.session import Session, UsageError
 
@@ -18,12 +17,6 @@ if TYPE_CHECKING:
 __all__: list[str] = []
 
 _TYPES: Final = {"f": FileType.file, "d": FileType.directory, "l": FileType.symlink}
-
-
-def _as_given(operand: str, full: str, found: str) -> str:
-    """Return *found*, a path at or below *full*, the way *operand* began it."""
-    rest = found[len(full.rstrip("/")) :].lstrip("/")
-    return (join(operand, rest) if operand.rstrip("/") else f"/{rest}") if rest else operand
 
 
 def _find_arguments(parser: Parser) -> None:
@@ -76,7 +69,7 @@ def _found(session: Session, options: Namespace) -> Iterator[tuple[str, str, FSE
                 newer_than=newer,
                 depth_max=options.maxdepth,
             ):
-                yield _as_given(operand, full, path), path, entry
+                yield as_given(operand, full, path), path, entry
 
 
 def _size_limits(text: str | None) -> tuple[int | None, int | None]:
@@ -101,23 +94,23 @@ def _size_limits(text: str | None) -> tuple[int | None, int | None]:
 
 
 def _grep_arguments(parser: Parser) -> None:
-    parser.flag("-r -R", "recursive", "files in all folders below")
-    parser.flag("-i", "ignore_case", "capital letters are as small ones")
-    parser.flag("-n", "numbers", "with line numbers")
-    parser.flag("-l", "files", "the names of files only")
-    parser.flag("-L", "files_without", "the names of files without a match only")
-    parser.flag("-c", "count", "the number of lines for each file")
-    parser.flag("-v", "invert", "lines that do not match")
-    parser.flag("-w", "words", "match whole words")
-    parser.flag("-x", "lines", "match whole lines")
-    parser.flag("-o", "parts", "only what matches of a line")
-    parser.flag("-q", "quiet", "the status only")
-    parser.flag("-s", "silent", "say nothing of files that cannot be read")
-    parser.flag("-E", "extended", "PATTERN is an extended regular expression")
-    parser.flag("-F", "fixed", "PATTERN is text")
-    parser.flag("-h", "no_names", "without names of files")
-    parser.flag("-H", "names", "with names of files")
-    parser.add_argument("-e", dest="patterns", metavar="PATTERN", action="append", help="one of several")
+    parser.flag("-r -R --recursive", "recursive", "files in all folders below")
+    parser.flag("-i --ignore-case", "ignore_case", "capital letters are as small ones")
+    parser.flag("-n --line-number", "numbers", "with line numbers")
+    parser.flag("-l --files-with-matches", "files", "the names of files only")
+    parser.flag("-L --files-without-match", "files_without", "the names of files without a match only")
+    parser.flag("-c --count", "count", "the number of lines for each file")
+    parser.flag("-v --invert-match", "invert", "lines that do not match")
+    parser.flag("-w --word-regexp", "words", "match whole words")
+    parser.flag("-x --line-regexp", "lines", "match whole lines")
+    parser.flag("-o --only-matching", "parts", "only what matches of a line")
+    parser.flag("-q --quiet --silent", "quiet", "the status only")
+    parser.flag("-s --no-messages", "silent", "say nothing of files that cannot be read")
+    parser.flag("-E --extended-regexp", "extended", "PATTERN is an extended regular expression")
+    parser.flag("-F --fixed-strings", "fixed", "PATTERN is text")
+    parser.flag("-h --no-filename", "no_names", "without names of files")
+    parser.flag("-H --with-filename", "names", "with names of files")
+    parser.add_argument("-e", "--regexp", dest="patterns", metavar="PATTERN", action="append", help="one of several")
     parser.add_argument("operands", metavar="PATTERN [FILE...]", nargs="*")
 
 
@@ -170,7 +163,7 @@ def _grepped_files(session: Session, operands: list[str], options: Namespace) ->
                 yield operand, full
             elif options.recursive:
                 for path, _ in session.fs.find(full, type=FileType.file):
-                    yield _as_given(operand, full, path).removeprefix("" if operands else "./"), path
+                    yield as_given(operand, full, path).removeprefix("" if operands else "./"), path
             elif not options.silent:
                 session.report(f"grep: {session.shown(operand)}: Is a directory", 2)
         except BrokenPipeError:
@@ -247,26 +240,32 @@ def _match_values(
 
 
 def _du_arguments(parser: Parser) -> None:
-    parser.flag("-h", "human", "sizes as 1.2K, 3M")
-    parser.flag("-s", "summary", "the sum only")
-    parser.flag("-a", "all", "files too")
-    parser.flag("-b", "bytes", "bytes instead of KiB")
-    parser.flag("-c", "total", "the sum of all operands too")
-    parser.add_argument("-d", dest="depth", metavar="N", type=int, default=1 << 30, help="at most so many levels")
+    parser.add_argument(
+        "-h", "--human-readable", dest="unit", action="store_const", const=None, default=1024, help="sizes as 1.2K, 3M"
+    )
+    parser.flag("-s --summarize", "summary", "the sum only")
+    parser.flag("-a --all", "all", "files too")
+    for option, unit, what in (("-b --bytes", 1, "bytes"), ("-k", 1024, "KiB, as without it"), ("-m", 1 << 20, "MiB")):
+        parser.add_argument(*option.split(), dest="unit", action="store_const", const=unit, help=f"sizes in {what}")
+    parser.flag("-c --total", "total", "the sum of all operands too")
+    parser.add_argument(
+        "-d", "--max-depth", dest="depth", metavar="N", type=int, default=1 << 30, help="at most so many levels"
+    )
     parser.add_argument("paths", metavar="PATH", nargs="*", default=["."])
 
 
 @command("du", "add up sizes (of contents, in KiB)", _du_arguments)
 def du(session: Session, options: Namespace) -> None:
     if session.as_json:
-        session.values({"path": path, "size": size} for path, size in _usages(session, options))
+        session.values({"path": path, "size": size} for _, path, size in _usages(session, options))
         return
-    for path, size in _usages(session, options):
-        text = str(size) if options.bytes else human_size(size) if options.human else str(-(-size // 1024))
-        session.print(f"{text}\t{session.shown(path)}")
+    for shown, _, size in _usages(session, options):
+        text = human_size(size) if options.unit is None else str(-(-size // options.unit))
+        session.print(f"{text}\t{session.shown(shown)}")
 
 
-def _usages(session: Session, options: Namespace) -> Iterator[tuple[str, int]]:
+def _usages(session: Session, options: Namespace) -> Iterator[tuple[str, str, int]]:
+    """Yield (path as the operand began it, absolute path, size)."""
     total = 0
     depth_max = 0 if options.summary else options.depth
     for operand in options.paths:
@@ -278,13 +277,13 @@ def _usages(session: Session, options: Namespace) -> Iterator[tuple[str, int]]:
                 if depth == 0:
                     total += size
                 if depth == 0 or (depth <= depth_max and (options.all or isinstance(entry, Directory))):
-                    yield _as_given(operand, full, path), size
+                    yield as_given(operand, full, path), path, size
     if options.total:
-        yield "total", total
+        yield "total", "total", total
 
 
 def _df_arguments(parser: Parser) -> None:
-    parser.flag("-h", "human", "sizes as 1.2K, 3M")
+    parser.flag("-h --human-readable", "human", "sizes as 1.2K, 3M")
     parser.add_argument("paths", metavar="PATH", nargs="*")
 
 

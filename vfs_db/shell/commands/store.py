@@ -19,7 +19,7 @@ def history(session: Session, options: Namespace) -> None:
     if session.as_json:
         session.value(
             [
-                {"version": one.number, "changed": list(one.changed), **as_json(options.path, one.entry)}
+                {"version": one.number, "changed": list(one.changed), **as_json(session.path(options.path), one.entry)}
                 for one in versions
             ]
         )
