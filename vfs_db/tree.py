@@ -238,7 +238,7 @@ def put_in(state: Commits, change: Change, directory: Directory, entry: FSEntry,
     elif len(ids) < LISTED_MAX or state.strict_v1:
         ids = ids.added_one(entry_id)
     else:
-        ids = _paged(state, change, directory, ids.added_one(entry_id))
+        ids = _paged(state, change, directory, ids.added_one(entry_id), entry)
     _keep(state, change, directory, ids, now)
     change.name(metadata.id, entry.metadata.name, entry_id)
 
@@ -311,13 +311,17 @@ def relist(state: Commits, change: Change, directory: Directory, ids: IdList, fr
     _keep(state, change, directory, ids, directory.metadata.modified_at)
 
 
-def _paged(state: Commits, change: Change, directory: Directory, ids: IdList) -> IdList:
-    """Return the children of *directory*, *ids*, in pages; as they are if not every name is known or they collide."""
+def _paged(state: Commits, change: Change, directory: Directory, ids: IdList, added: FSEntry | None = None) -> IdList:
+    """Return the children of *directory*, *ids*, in pages; as they are if not every name is known or they collide.
+
+    *added*: the entry that comes in, as it will be: one that is moved is not among the changes yet.
+    """
     directory_id = directory.metadata.id
     items: dict[bytes, int] = {}
     damage: list[str] = []
-    kept = [one_id for one_id in ids if one_id not in change.entries]
-    changed = [one for one_id in ids if (one := change.entries.get(one_id)) is not None]
+    changes = change.entries if added is None else change.entries | {added.metadata.id: added}
+    kept = [one_id for one_id in ids if one_id not in changes]
+    changed = [one for one_id in ids if (one := changes.get(one_id)) is not None]
     for one in (*state.entries(kept, damage), *changed):
         if isinstance(one, (Directory, File, Symlink)) and one.parent_id == directory_id and one.metadata.name:
             items[one.metadata.name.encode("utf-8", "surrogateescape")] = one.metadata.id

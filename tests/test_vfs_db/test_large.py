@@ -46,6 +46,27 @@ def test_directory_is_version_2_beyond_1024_children_and_version_1_again_at_512(
     assert [str(problem) for problem in fs.check()] == []
 
 
+@pytest.mark.parametrize("kind", ["memory", "three methods", "ourdb"])
+@pytest.mark.parametrize("how", ["rename", "copy", "link", "directory"])
+def test_what_is_moved_or_copied_in_makes_a_directory_version_2_too(
+    make_fs: Callable[[str], DatabaseVFS], kind: str, how: str
+) -> None:
+    fs = make_fs(kind)
+    fs.dir_create("d")
+    fill(fs, "d", [f"{number:05}" for number in range(1024)])
+    fs.file_write("file", b"content")
+    fs.link_create("file", "link")
+    fs.makedirs("tree/below")
+    if how == "copy":
+        fs.copy("file", "d/new")
+    else:
+        fs.rename({"rename": "file", "link": "link", "directory": "tree"}[how], "d/new")
+    assert version(fs, "d") == 2
+    assert len(fs.dir_list("d")) == 1025
+    assert fs.exists("d/new")
+    assert [str(problem) for problem in fs.check()] == []
+
+
 def test_large_directory_is_listed_while_it_changes_and_part_by_part() -> None:
     """What stays is listed once, whatever comes and goes meanwhile; the first entry costs a few hundred records, not all."""
     metadata = Counting()
