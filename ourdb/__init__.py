@@ -30,7 +30,7 @@ from ourdb.errors import (
     UnsupportedFormat,
 )
 from ourdb.location import Location
-from ourdb.store import Snapshot
+from ourdb.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from ourdb.maintenance import Problem

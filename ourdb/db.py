@@ -35,7 +35,8 @@ from ourdb.one_set import commit_one
 from ourdb.opening import open_for_reading, open_for_writing, open_store
 from ourdb.record import HEADER, HEADER_SIZE
 from ourdb.shared import Viewer
-from ourdb.store import Snapshot, Store, part_of
+from ourdb.snapshot import Snapshot
+from ourdb.store import Store, part_of
 from ourdb.view import OwnView, View
 
 if TYPE_CHECKING:
@@ -592,6 +593,8 @@ class OurDB:
             finally:
                 self._is_closed = True
                 self._commits = commits.leave(self._store, self._closed_error)
+                if isinstance(self._view, Viewer):
+                    self._view.remove(self._store)
                 self._store.close()
 
     def destroy(self) -> None:

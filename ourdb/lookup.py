@@ -129,13 +129,19 @@ class LookupTable:
         empty = bytes(self.keysize)
         return sum(len(slots) - slots.count(empty) for _, slots in self.blocks())
 
-    def items(self, start: int = 0) -> Iterator[tuple[int, int]]:
-        """Yield (id, location) of each slot from id *start* on that is not empty, ascending."""
+    def items(self, start: int = 0, *, after_block: Callable[[], object] = lambda: None) -> Iterator[tuple[int, int]]:
+        """Yield (id, location) of each slot from id *start* on that is not empty, ascending.
+
+        *after_block* is called when some slots were read and none of them was yielded yet, and at the end, after holes: it
+        may raise an error if they aren't what was asked for.
+        """
         empty = bytes(self.keysize)
         for first_id, slots in self.blocks(start):
+            after_block()
             for record_id, slot in enumerate(slots, first_id):
                 if slot != empty:
                     yield record_id, int.from_bytes(slot, "big")
+        after_block()
 
     def is_in_place(self) -> bool:
         """Say whether the open file is still the one at its path."""

@@ -16,7 +16,8 @@ from ourdb.location import split
 from ourdb.lookup import LookupTable, read_inc, sparse_items, write_full, write_sparse
 from ourdb.record import HEADER_SIZE, encode
 from ourdb.record_files import RecordFiles
-from ourdb.store import Snapshot, Store
+from ourdb.snapshot import Snapshot
+from ourdb.store import Store
 
 if TYPE_CHECKING:
     from ourdb.transaction import Transaction

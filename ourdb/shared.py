@@ -21,7 +21,8 @@ from ourdb.identity import Identity, identity_path
 from ourdb.joining import read_pointer
 from ourdb.journal import Journal, journal_path
 from ourdb.recovery import members_of, replay
-from ourdb.store import Snapshot, Store
+from ourdb.snapshot import Snapshot
+from ourdb.store import Store
 
 __all__ = ["AbsentIdentity", "SharedSnapshot", "Viewer"]
 
@@ -70,8 +71,21 @@ class Viewer:
                 self.stores.append(store)
                 self.refresh()
 
+    def remove(self, store: Store) -> None:
+        """View a database no longer, which is going to be closed; the other one stays on view as it is."""
+        with self._lock:
+            kept = [number for number, one in enumerate(self.stores) if one is not store]
+            epochs = [self._epochs[number] for number in kept]
+            self.stores, self._epochs = [self.stores[number] for number in kept], epochs
+
     def _current(self) -> list[bytes]:
-        return [store.identity.epoch for store in self.stores]
+        while True:
+            stores = self.stores
+            try:
+                return [store.identity.epoch for store in stores]
+            except ValueError:  # one was closed meanwhile
+                if stores is self.stores:
+                    raise
 
     def refresh(self) -> None:
         """Move on to the newest committed state."""
@@ -154,44 +168,33 @@ class Viewer:
         with self._lock:
             if self._current() != self._epochs:
                 self.refresh()
-            return SharedSnapshot(store, self._current, self._epochs)
+            return SharedSnapshot(store, self._epochs[self.stores.index(store)])
 
 
 class SharedSnapshot(Snapshot):
     """A snapshot of another process's database: it can't hold the writer back, so it may be overtaken."""
 
-    def __init__(self, store: Store, current: Callable[[], list[bytes]], epochs: list[bytes]) -> None:
+    def __init__(self, store: Store, epoch: bytes) -> None:
         super().__init__(store)
         self._overlay = store.overlay
-        self._current = current
-        self._epochs = epochs
+        self._epoch = epoch
 
-    def _check(self) -> None:
-        super()._check()
-        if self._current() != self._epochs:
-            raise SnapshotOvertaken(f"{self._store.folder}: the writer has gone on; take a new snapshot")
+    def confirm(self) -> None:
+        """Raise SnapshotOvertaken if the writer has gone on, DatabaseClosed after closing."""
+        super().confirm()
+        try:
+            epoch = self.store.identity.epoch
+        except ValueError:  # the map of a handle that was closed meanwhile
+            super().confirm()
+            raise
+        if epoch != self._epoch:
+            raise SnapshotOvertaken(f"{self.store.folder}: the writer has gone on; take a new snapshot")
 
     def changes(self) -> dict[int, int]:
         """Return where the state differs from the table: id -> location."""
-        self._check()
+        self.confirm()
         return self._overlay
 
-    def locate(self, record_id: int) -> int:
-        """Return where the record was. Raises SnapshotOvertaken."""
+    def _locate(self, record_id: int) -> int:
         location = self._overlay.get(record_id)
-        if location is None:
-            location = self._store.table.slot(record_id)
-        self._check()
-        return location
-
-    def get(self, record_id: int) -> bytes:
-        """Return the record's data. Raises RecordNotFound, CorruptRecord, SnapshotOvertaken."""
-        data = super().get(record_id)
-        self._check()
-        return data
-
-    def read_into(self, record_id: int, buffer: memoryview, start: int = 0) -> int:
-        """Copy a part of the record's data. Errors as `get`."""
-        count = super().read_into(record_id, buffer, start)
-        self._check()
-        return count
+        return self.store.table.slot(record_id) if location is None else location

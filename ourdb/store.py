@@ -14,11 +14,11 @@ import os
 import struct
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Final, Self
+from typing import Final, Protocol
 from zlib import crc32
 
 from ourdb.disk import Disk
-from ourdb.errors import CorruptRecord, DatabaseClosed, IdOutOfRange, RecordNotFound, UnsupportedFormat
+from ourdb.errors import CorruptRecord, IdOutOfRange, RecordNotFound, UnsupportedFormat
 from ourdb.folder import lookup_path
 from ourdb.identity import Identity
 from ourdb.location import POSITION_MASK
@@ -26,12 +26,22 @@ from ourdb.lookup import LookupTable, read_inc
 from ourdb.record import HEADER, HEADER_SIZE, encode
 from ourdb.record_files import FILE_COUNT_MAX, RecordFiles
 
-__all__ = ["Snapshot", "Store", "part_of"]
+__all__ = ["Keeper", "Store", "part_of"]
 
 _GUARD_MAX: Final = 64 << 20
 
 unpack_header: Final = HEADER.unpack_from
 from_bytes: Final = int.from_bytes
+
+
+class Keeper(Protocol):
+    """A snapshot, as a store knows it: who has to hear where a record was before a commit replaces it."""
+
+    def keep(self, record_id: int, location: int) -> None:
+        """Remember that."""
+
+    def close(self) -> None:
+        """Let go of the state."""
 
 
 class Store:
@@ -53,7 +63,7 @@ class Store:
         self.next_id = 0
         self.count: int | None = None
         """How many records there are; None until somebody asks."""
-        self.snapshots: set[weakref.ref[Snapshot]] = set()
+        self.snapshots: set[weakref.ref[Keeper]] = set()
         self.folder_lock: int | None = None
         """Descriptor that holds the lock on the folder, of a store that is written."""
         self.inlined: dict[int, tuple[bytes, int]] = {}
@@ -267,13 +277,13 @@ class Store:
             pass  # not mapped that far
         return location
 
-    def items(self, changes: dict[int, int], start: int = 0) -> Iterator[tuple[int, int]]:
-        """Yield (id, location) from id *start*, ascending: the table's, with *changes* laid over it."""
-        changed = iter(sorted(record_id for record_id in changes if record_id >= start))
+    def items(
+        self, changes: dict[int, int], after_block: Callable[[], object] = lambda: None
+    ) -> Iterator[tuple[int, int]]:
+        """Yield (id, location), ascending: the table's, with *changes* laid over it; *after_block* as `LookupTable.items`."""
+        changed = iter(sorted(changes))
         upcoming = next(changed, None)
-        for record_id, location in self.table.items():
-            if record_id < start:
-                continue
+        for record_id, location in self.table.items(after_block=after_block):
             while upcoming is not None and upcoming < record_id:
                 if changes[upcoming]:
                     yield upcoming, changes[upcoming]
@@ -335,7 +345,11 @@ class Store:
             self.disk.close(fd)
 
     def close(self) -> None:
-        """Close all files, the lock last."""
+        """Close the snapshots, then all files, the lock last."""
+        for reference in tuple(self.snapshots):
+            snapshot = reference()
+            if snapshot is not None:
+                snapshot.close()
         self.overlay = {}
         self.table.close()
         self.files.close()
@@ -349,88 +363,3 @@ def part_of(read_into: Callable[[int, memoryview, int], int], record_id: int, st
     with memoryview(buffer) as view:
         count = read_into(record_id, view, start)
     return bytes(buffer[:count])
-
-
-class Snapshot:
-    """One fixed state of a database, for reading; a context manager.
-
-    `get`, `get_history`, `in`, `len`, iteration and `items` answer as the database did when the snapshot was taken.
-    Taking one costs nothing; while it is open, checkpoints wait, and each record changed meanwhile costs some bytes.
-    Raises SnapshotOvertaken where another process's checkpoint removed the state, DatabaseClosed after closing.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._seen: dict[int, int] = {}
-        self._is_open = True
-        # A snapshot that is forgotten, not closed, must not keep checkpoints waiting.
-        self._reference = weakref.ref(self, store.snapshots.discard)
-        store.snapshots.add(self._reference)
-
-    def keep(self, record_id: int, location: int) -> None:
-        """Remember where a record was before a commit replaces it."""
-        self._seen.setdefault(record_id, location)
-
-    def locate(self, record_id: int) -> int:
-        """Return where the record was, 0 if it was not there."""
-        self._check()
-        # The current location first: a commit notes the old one before it publishes the new.
-        location = self._store.locate(record_id)
-        return self._seen.get(record_id, location)
-
-    def _check(self) -> None:
-        if not self._is_open:
-            raise DatabaseClosed(f"this snapshot of {self._store.folder} is closed")
-
-    def get(self, record_id: int) -> bytes:
-        """Return the record's data. Raises RecordNotFound, CorruptRecord, SnapshotOvertaken."""
-        return self._store.read(self._store.check_id(record_id), self.locate)
-
-    def read_into(self, record_id: int, buffer: memoryview, start: int = 0) -> int:
-        """Copy a part of the record's data, see `OurDB.read_into`. Errors as `get`."""
-        return self._store.read_into(self._store.check_id(record_id), buffer, start, self.locate)
-
-    def read_part(self, record_id: int, start: int, stop: int) -> bytes:
-        """Return a part of the record's data, see `OurDB.read_part`. Errors as `get`."""
-        return part_of(self.read_into, record_id, start, stop)
-
-    def get_many(self, ids: list[int]) -> list[bytes]:
-        """Return the data of several records, in the order of *ids*."""
-        return [self.get(record_id) for record_id in ids]
-
-    def get_history(self, record_id: int, depth: int) -> list[bytes]:
-        """Return the newest *depth* versions, newest first."""
-        return self._store.history(self._store.check_id(record_id), depth, self.locate)
-
-    def changes(self) -> dict[int, int]:
-        """Return where the state differs from the table: id -> location."""
-        self._check()
-        return self._store.overlay | self._seen
-
-    def items(self) -> Iterator[tuple[int, int]]:
-        """Yield (id, location), ascending."""
-        yield from self._store.items(self.changes())
-
-    def __iter__(self) -> Iterator[int]:
-        return (record_id for record_id, _ in self.items())
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self.items())
-
-    def __contains__(self, record_id: object) -> bool:
-        try:
-            return bool(self.locate(self._store.check_id(record_id)))
-        except (TypeError, IdOutOfRange):
-            return False
-
-    def close(self) -> None:
-        """Let go of the state; checkpoints may go on."""
-        if self._is_open:
-            self._is_open = False
-            self._store.snapshots.discard(self._reference)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -8,7 +8,8 @@ from typing import Final, Protocol, TypeVar
 
 from ourdb.commits import Commits
 from ourdb.errors import OurDBError
-from ourdb.store import Snapshot, Store
+from ourdb.snapshot import Snapshot
+from ourdb.store import Store
 
 __all__ = ["OwnView", "View"]
 
