@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Container
-from typing import TypeVar
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol, TypeVar
 
 from vfs_db.chunk_tree import ChunkIds
 from vfs_db.entries import Directory, File, FSEntry, Symlink, is_at
@@ -13,16 +15,24 @@ from vfs_db.name_tree import Children, page_ids
 from vfs_db.names import Names
 from vfs_db.page import Page
 
-__all__ = ["Change", "OpenTransaction"]
+__all__ = ["Block", "Change", "OpenFile", "OpenTransaction"]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
+class OpenFile(Protocol):
+    """What holds a file open, and has to know when the file, or the transaction it was opened in, goes."""
+
+    def on_deleted(self) -> None: ...
+    def on_rolled_back(self) -> None: ...
+
+
 class Change:
     """All that one operation does, before any of it is done.
 
-    entries, and the pages of long lists among them, are in the order in which they must reach a database without transactions. A name whose id is 0 is gone.
+    entries, and the pages of long lists among them, are in the order in which they must reach a database without
+    transactions. A name whose id is 0 is gone.
     moves_paths: a path may lead elsewhere now, or nowhere (a directory or link was renamed or removed).
     """
 
@@ -78,6 +88,16 @@ class Change:
             self.freed_entries += page_ids(entry.children)
 
 
+class Block(NamedTuple):
+    """A with-block of the open transaction: what leads back to its beginning, and the files opened in it."""
+
+    database: AbstractContextManager[object] | None
+    undo: int
+    chunks: int
+    marks: tuple[int, int]
+    files: list[weakref.ref[OpenFile]]
+
+
 class OpenTransaction(Change):
     """What the operations of an open transaction have changed; only its thread sees it.
 
@@ -87,7 +107,7 @@ class OpenTransaction(Change):
     """
 
     __slots__ = (
-        "depth",
+        "blocks",
         "gone",
         "loaded",
         "maps",
@@ -102,7 +122,7 @@ class OpenTransaction(Change):
     def __init__(self) -> None:
         super().__init__()
         self.thread = threading.get_ident()
-        self.depth = 1
+        self.blocks: list[Block] = []
         self.gone = IdSet()
         self.written = IdSet()
         self.loaded: dict[int, FSEntry] = {}
@@ -114,7 +134,7 @@ class OpenTransaction(Change):
 
     def join(self, change: Change) -> None:
         """Add *change* (without its chunks) to what the transaction has changed."""
-        if self.depth > 1:
+        if len(self.blocks) > 1:
             self._remember(change)
         for entry_id in change.freed_entries:
             self.entries.pop(entry_id, None)
@@ -159,7 +179,7 @@ class OpenTransaction(Change):
 
     def stage_chunk(self, chunk_id: int, data: bytes) -> None:
         """Keep new content of an existing chunk until the commit: for databases that can't take it back."""
-        if self.depth > 1:
+        if len(self.blocks) > 1:
             _undo_item(self.undo, self.staged_chunks, chunk_id)
         self.staged_chunks[chunk_id] = data
 

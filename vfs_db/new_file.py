@@ -61,7 +61,7 @@ def add_small_file(
     changes: dict[str, int] | None = None
     if transaction is not None:
         changes = transaction.names.get(directory_id)
-        if changes is None or transaction.depth > 1 or transaction.entries.get(directory_id) is not directory:
+        if changes is None or len(transaction.blocks) > 1 or transaction.entries.get(directory_id) is not directory:
             return None
     if not state.store.is_transactional:
         return None

@@ -125,7 +125,7 @@ def test_transaction_of_more_entries_than_are_kept_in_memory(
     tmp_path: Path, is_incremental: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written early is read back by this thread, unseen by others, and undone with the rest."""
-    monkeypatch.setattr("vfs_db.commit._STAGED_MAX", 10)
+    monkeypatch.setattr("vfs_db.transactions._STAGED_MAX", 10)
     fs = vfs_db.new(
         ourdb.new(path=str(tmp_path / "data"), incremental_mode=is_incremental),
         ourdb.new(path=str(tmp_path / "metadata"), incremental_mode=is_incremental),
