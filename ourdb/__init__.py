@@ -33,7 +33,7 @@ from ourdb.location import Location
 from ourdb.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from ourdb.maintenance import Problem
+    from ourdb.check import Problem
     from ourdb.rebuilding import Report
 
 __all__ = [
@@ -65,7 +65,7 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-_LATER = {"Problem": "ourdb.maintenance", "Report": "ourdb.rebuilding"}
+_LATER = {"Problem": "ourdb.check", "Report": "ourdb.rebuilding"}
 """Where the names are that most programs never use: importing them takes as long as opening a database."""
 
 

@@ -40,7 +40,7 @@ from ourdb.store import Store, part_of
 from ourdb.view import OwnView, View
 
 if TYPE_CHECKING:
-    from ourdb.maintenance import Problem
+    from ourdb.check import Problem
     from ourdb.rebuilding import Report
 
 __all__ = ["OurDB", "Synchronous", "joined", "new", "open_recovered", "repair"]
@@ -627,34 +627,34 @@ class OurDB:
 
     def export_data(self, path: str | os.PathLike[str]) -> None:
         """Write the full lookup table, and `.inc` in incremental mode, to folder *path*."""
-        from ourdb import maintenance
+        from ourdb import tables
 
         with self._while_open(), self.snapshot() as then:
-            maintenance.export_table(self._disk, self._store, then, os.fspath(path), sparse=False)
+            tables.export_table(self._disk, self._store, then, os.fspath(path), sparse=False)
 
     def export_sparse(self, path: str | os.PathLike[str]) -> None:
         """Write the sparse form of the table (only slots in use), and `.inc`, to folder *path*."""
-        from ourdb import maintenance
+        from ourdb import tables
 
         with self._while_open(), self.snapshot() as then:
-            maintenance.export_table(self._disk, self._store, then, os.fspath(path), sparse=True)
+            tables.export_table(self._disk, self._store, then, os.fspath(path), sparse=True)
 
     def import_data(self, path: str | os.PathLike[str]) -> None:
         """Make the full table in folder *path* this database's, in one commit.
 
         It must have been exported from the same records. Raises UnsupportedFormat, CorruptRecord; then nothing changed.
         """
-        from ourdb import maintenance
+        from ourdb import tables
 
         with self._while_open(), self._commits.begin() as transaction:
-            maintenance.import_table(self._disk, self._store, transaction, os.fspath(path), sparse=False)
+            tables.import_table(self._disk, self._store, transaction, os.fspath(path), sparse=False)
 
     def import_sparse(self, path: str | os.PathLike[str]) -> None:
         """Make the sparse table in folder *path* this database's, in one commit; see `import_data`."""
-        from ourdb import maintenance
+        from ourdb import tables
 
         with self._while_open(), self._commits.begin() as transaction:
-            maintenance.import_table(self._disk, self._store, transaction, os.fspath(path), sparse=True)
+            tables.import_table(self._disk, self._store, transaction, os.fspath(path), sparse=True)
 
     def compact(self, keep_history: bool = True) -> None:
         """Write the records that count to new files, and replace the old ones by them; all or nothing.
@@ -692,10 +692,10 @@ class OurDB:
 
     def check(self) -> Iterator[Problem]:
         """Yield every problem of one committed state: reads all records. A sound database yields nothing."""
-        from ourdb import maintenance
+        from ourdb.check import check
 
         with self._while_open(), self.snapshot() as then:
-            yield from maintenance.check(self._store, then)
+            yield from check(self._store, then)
 
     def stats(self) -> dict[str, int | str | bool]:
         """Return figures about the database: counts, and sizes in bytes. Reads the table, not the records."""

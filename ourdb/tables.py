@@ -1,0 +1,63 @@
+"""Lookup tables by themselves: written to a folder, and made the live one again."""
+
+from __future__ import annotations
+
+import os
+
+from ourdb.disk import Disk
+from ourdb.errors import OurDBError, UnsupportedFormat
+from ourdb.lookup import LookupTable, read_inc, sparse_items, write_full, write_sparse
+from ourdb.snapshot import Snapshot
+from ourdb.store import Store
+from ourdb.transaction import Transaction
+
+__all__ = ["export_table", "import_table"]
+
+
+def export_table(disk: Disk, store: Store, then: Snapshot, folder: str, *, sparse: bool) -> None:
+    """Write the table of *then* to *folder*/data, and the next id to `.inc` in incremental mode."""
+    disk.makedirs(folder)
+    path = os.path.join(folder, "data")
+    if os.path.realpath(path) == os.path.realpath(store.table.path):
+        raise OurDBError(f"{path} is the live table; export to another folder")
+    config = store.config
+    if sparse:
+        write_sparse(disk, path, config.keysize, then.items())
+    else:
+        write_full(disk, path, config.keysize, config.record_nr_max, then.items())
+    if config.incremental_mode:
+        disk.replace_file(os.path.join(folder, ".inc"), str(store.next_id).encode(), sync=True)
+
+
+def import_table(disk: Disk, store: Store, transaction: Transaction, folder: str, *, sparse: bool) -> None:
+    """Stage the changes that make the table in *folder* the live one."""
+    path = os.path.join(folder, "data")
+    config = store.config
+    with disk.opened(path) as fd:
+        size = disk.size(fd)
+        if sparse:
+            entries = dict(sparse_items(disk, path, fd, config.keysize))
+        elif size == config.table_size:
+            entries = dict(LookupTable.items_of(disk, fd, size, config.keysize))
+        else:
+            raise UnsupportedFormat(
+                f"{path} has {size} bytes, expected {config.table_size} ({config.record_nr_max} slots of {config.keysize})"
+            )
+    inc = read_inc(disk, folder)
+    for record_id, location in entries.items():
+        if record_id >= config.record_nr_max:
+            raise UnsupportedFormat(f"{path}: id {record_id} is not below record_nr_max, {config.record_nr_max}")
+        store.record(location)
+    stage = transaction.stage(store)
+    current = dict(store.items(store.overlay | stage.pending))
+    for record_id in current.keys() - entries.keys():
+        transaction.point(store, record_id, 0)
+    for record_id, location in entries.items():
+        if current.get(record_id) != location:
+            transaction.point(store, record_id, location)
+    if config.incremental_mode:
+        highest = max(entries, default=0)
+        stage.next_id = max(inc or 1, highest + 1)
+        if not len(entries.keys() ^ current.keys()) and entries:
+            some_id = next(iter(entries))  # a commit needs an operation to carry the next id
+            transaction.point(store, some_id, entries[some_id])
