@@ -110,9 +110,11 @@ class LookupTable:
 
         Holes of the file are skipped where the system tells where they are.
         """
-        return _blocks(
-            self._disk, self._fd, self.slot_count * self.keysize, self.keysize, lambda at, end: self.map[at:end], start
-        )
+        return _blocks(self._disk, self._fd, self.slot_count * self.keysize, self.keysize, self._block, start)
+
+    def _block(self, start: int, stop: int) -> bytes:
+        self._disk.will_need(self.map, start, stop)
+        return self.map[start:stop]
 
     @staticmethod
     def items_of(disk: Disk, fd: int, size: int, keysize: int) -> Iterator[tuple[int, int]]:
