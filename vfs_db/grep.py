@@ -12,6 +12,7 @@ import attrs
 __all__ = ["Match", "Syntax", "compile_pattern", "matching_lines"]
 
 _LINE_MAX: Final = 1 << 20
+_BLOCK: Final = 1 << 18
 _LOOKED_AT: Final = 32768
 _CLASSES: Final = {
     "alpha": "A-Za-z", "digit": "0-9", "alnum": "A-Za-z0-9", "upper": "A-Z", "lower": "a-z", "space": "\\s",
@@ -43,15 +44,40 @@ def matching_lines(file: IO[bytes], pattern: re.Pattern[str], *, invert: bool = 
     A file with a NUL byte near its beginning is binary. Bytes that are no UTF-8 are surrogates to the pattern. A line of
     more than 1 MiB is taken in pieces of that size, so that memory is bounded.
     """
-    is_binary = b"\0" in file.read(_LOOKED_AT)
-    file.seek(0)
-    number, is_whole = 0, True
-    while line := file.readline(_LINE_MAX):
-        number += is_whole
-        is_whole = line.endswith(b"\n")
-        text = line[:-1] if is_whole else line
-        if (pattern.search(text.decode("utf-8", "surrogateescape")) is None) is invert:
-            yield Match(number, text, is_binary)
+    # Whole blocks are searched, not each line: few lines match. That `^` and `$` are the ends of a line there lets nothing
+    # escape, and what goes over an end of line is no match of the line.
+    anywhere = re.compile("" if invert else pattern.pattern, pattern.flags | re.MULTILINE)
+    number, is_binary = 1, None
+    for block in _blocks(file):
+        if is_binary is None:
+            is_binary = b"\0" in block[:_LOOKED_AT]
+        text = block.decode("utf-8", "surrogateescape")
+        at = 0
+        while at < len(text) and (found := anywhere.search(text, at)):
+            start = text.rfind("\n", at, found.start()) + 1 or at
+            number += text.count("\n", at, start)
+            at = text.find("\n", start) + 1 or len(text) + 1
+            line = text[start : at - 1]
+            if start < len(text) and (pattern.search(line) is None) is invert:
+                yield Match(number, line.encode("utf-8", "surrogateescape"), is_binary)
+            number += at <= len(text)
+        number += text.count("\n", at)
+
+
+def _blocks(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield *file* in blocks of whole lines; of a line that is too long, pieces."""
+    rest = b""
+    while piece := file.read(_BLOCK):
+        rest += piece
+        while len(rest) >= _LINE_MAX and not 0 <= rest.find(b"\n") < _LINE_MAX:
+            yield rest[:_LINE_MAX]
+            rest = rest[_LINE_MAX:]
+        end = rest.rfind(b"\n") + 1
+        if end:
+            yield rest[:end]
+            rest = rest[end:]
+    if rest:
+        yield rest
 
 
 def compile_pattern(
@@ -112,7 +138,9 @@ def _escaped(character: str, syntax: Syntax) -> str:
         return character if syntax is Syntax.basic else "\\" + character
     if character in "<>":
         return r"\b"
-    if character in "wWsSbB" or character.isdigit():
+    if character == "W":
+        return r"[^\w\n]"
+    if character in "wsSbB" or character.isdigit():
         return "\\" + character
     return re.escape(character)
 
@@ -136,4 +164,5 @@ def _bracket(text: str, at: int) -> tuple[str, int]:
             at += 1
     if at >= len(text):
         raise ValueError(f"invalid pattern: no ] for the [ at {start - 1}")
-    return f"[{'^' if negated else ''}{''.join(parts)}]", at + 1
+    # No line has an end of line in it, but where whole blocks are searched, `[^x]*` would go to their ends from each place.
+    return "[" + ("^\\n" if negated else "") + "".join(parts) + "]", at + 1

@@ -183,6 +183,43 @@ def test_a_line_does_what_it_does_in_bash(tmp_path: Path, commands: str) -> None
     assert ours.stderr.replace(b"/", b"") == theirs.stderr.replace(b"/", b"")
 
 
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with f, a file of many blocks of lines, and a filesystem t with the same file."""
+    folder = tmp_path_factory.mktemp("lines")
+    text = "".join(f"{'' if number % 7 else ' a,b '}{number} {'x' * (number % 90)}\n\n" for number in range(12000))
+    (folder / "f").write_text(f"{text}last é, without an end")
+    assert run(folder / "t", f"put '{folder / 'f'}' /").returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "-n 11999", "-n '^7'", "-n 'x$'", "-c '^$'", "-vc '^$'", "-nv x", "-c ''", "-n nowhere", "-nw 777", "-nx '70 x*'", "-c '[^x]*1'",
+        "-cE '(1|2){3}'", "-n é", "-n '[^a]$'", "-on 'a,b 70'", "-ci X", "-c '\\W$'", "-cv '[[:space:]]'", "-l last",
+        "-L last", "-n -e '^1 ' -e 'last'", "-cF 'a,b'",
+    ],
+)  # fmt: skip
+def test_grep_finds_what_grep_finds(lines: Path, arguments: str) -> None:
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    theirs = subprocess.run(
+        f"grep {arguments} f", shell=True, cwd=lines, capture_output=True, check=False, env=environment
+    )
+    ours = run(lines / "t", f"grep {arguments} f")
+    assert (ours.stdout, ours.stderr, ours.returncode) == (theirs.stdout, theirs.stderr, theirs.returncode)
+
+
+def test_grep_takes_a_long_line_in_pieces_of_one_number(tmp_path: Path) -> None:
+    text = f"one\n{'long ' * 500_000}end\nthree"
+    assert run(tmp_path / "t", "put - f", stdin=text.encode()).returncode == 0
+    assert run(tmp_path / "t", "grep -n 'e$' f").stdout == b"1:one\n3:three\n"
+    found = run(tmp_path / "t", "grep -n 'n' f").stdout.splitlines()
+    assert [(line[:2], len(line)) for line in found] == [
+        (b"1:", 5), (b"2:", 2 + 2**20), (b"2:", 2 + 2**20), (b"2:", 2 + 2_500_003 - 2**21),
+    ]  # fmt: skip
+
+
 def test_scripts_come_from_a_file_or_standard_input(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text("# make things\nmkdir a\ncd a; pwd\nnope\npwd\n")

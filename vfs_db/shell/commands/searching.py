@@ -195,13 +195,9 @@ def _grep_file(session: Session, search: _Search, shown: str, path: str) -> bool
             _print_match(session, search, prefix, match.text)
     if options.quiet:
         return bool(count)
-    if options.files_without:
-        if not count:
-            session.print(name)
-        return not count
-    if options.files and count:
+    if (options.files and count) or (options.files_without and not count):
         session.print(name)
-    elif options.count and not options.files:
+    elif options.count and not (options.files or options.files_without):
         session.print(f"{name}:{count}" if search.has_names else str(count))
     return bool(count)
 
