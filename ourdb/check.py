@@ -29,22 +29,32 @@ class Problem:
         return f"{self.path}, position {self.position}: {who}{self.reason}"
 
 
-def check(store: Store, then: Snapshot) -> Iterator[Problem]:
+def check(then: Snapshot) -> Iterator[Problem]:
     """Yield what is wrong in the state *then*: slots, histories, CRCs, records that overlap, a torn tail.
 
-    Memory: some 100 bytes for each version of each record.
+    Memory: some 100 bytes for each version of each record. Raises SnapshotOvertaken, DatabaseClosed: what looked wrong is
+    a problem only if it was read of that state.
     """
+    for problem in _problems(then):
+        then.confirm()
+        yield problem
+    then.confirm()
+
+
+def _problems(then: Snapshot) -> Iterator[Problem]:
     found: dict[int, dict[int, int]] = {}
     for record_id, location in then.items():
-        yield from _check_history(store, record_id, location, found)
-    for number in range(store.files.end_file + 1):
-        yield from _check_layout(store, number, found.get(number, {}))
+        yield from _check_history(then, record_id, location, found)
+    for number in range(then.end[0] + 1):
+        yield from _check_layout(then, number, found.get(number, {}))
 
 
-def _check_history(store: Store, record_id: int, location: int, found: dict[int, dict[int, int]]) -> Iterator[Problem]:
+def _check_history(
+    then: Snapshot, record_id: int, location: int, found: dict[int, dict[int, int]]
+) -> Iterator[Problem]:
     """Follow one record's versions, and note in *found* where each starts and ends: number -> position -> end."""
-    files = store.files
-    end = files.end_file << 32 | files.end_position
+    store, files = then.store, then.files
+    end = then.end[0] << 32 | then.end[1]
     while location:
         number, position = split(location)
         path = files.path(number)
@@ -69,10 +79,10 @@ def _check_history(store: Store, record_id: int, location: int, found: dict[int,
         location = previous
 
 
-def _check_layout(store: Store, number: int, found: dict[int, int]) -> Iterator[Problem]:
-    files = store.files
+def _check_layout(then: Snapshot, number: int, found: dict[int, int]) -> Iterator[Problem]:
+    files = then.files
     path = files.path(number)
-    size = files.end_position if number == files.end_file else files.size(number)
+    size = then.end[1] if number == then.end[0] else files.size(number)
     if not files.size(number):
         yield Problem(path, 0, "the record file is missing or empty")
         return
@@ -81,7 +91,7 @@ def _check_layout(store: Store, number: int, found: dict[int, int]) -> Iterator[
         if position < last_end:
             yield Problem(path, position, f"two records overlap: the one before ends at {last_end}")
         last_end = max(last_end, end)
-    yield from _check_tail(store, number, last_end, size)
+    yield from _check_tail(then.store, number, last_end, size)
 
 
 def _check_tail(store: Store, number: int, position: int, size: int) -> Iterator[Problem]:

@@ -10,12 +10,12 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from mmap import mmap
 from threading import get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
 from zlib import crc32
 
 from ourdb.batch import Part, commit_batch
@@ -29,6 +29,7 @@ from ourdb.errors import (
     IdOutOfRange,
     OurDBError,
     ReadOnly,
+    SnapshotOvertaken,
 )
 from ourdb.location import POSITION_MASK, Location, split
 from ourdb.one_set import commit_one
@@ -41,6 +42,7 @@ from ourdb.view import OwnView, View
 
 if TYPE_CHECKING:
     from ourdb.check import Problem
+    from ourdb.maintenance import Backup
     from ourdb.rebuilding import Report
 
 __all__ = ["OurDB", "Synchronous", "joined", "new", "open_recovered", "repair"]
@@ -53,6 +55,11 @@ _LEVELS: Final = ("full", "normal", "off")
 _TIMEOUT_MAX: Final = 1e9
 _BATCH_MAX: Final = 64
 """Records of one `set_many` that are written without a transaction; for more, the transaction is as quick."""
+
+_TRIES: Final = 100
+"""States of a writing process that are read before a read-only handle gives up, as each was overtaken."""
+
+_T = TypeVar("_T")
 
 _unpack_header: Final = HEADER.unpack_from
 
@@ -322,8 +329,17 @@ class OurDB:
         """Return the data of several records of one committed state, in the order of *ids*. Errors as `get`."""
         if self._commits.my_transaction() is not None:
             return [self.get(record_id) for record_id in ids]
-        with self.snapshot() as then:
-            return [then.get(record_id) for record_id in ids]
+        if not isinstance(ids, (list, tuple)):
+            ids = tuple(ids)  # a second try needs them again
+        return self._of_one_state(lambda then: then.get_many(ids))
+
+    def _of_one_state(self, read: Callable[[Snapshot], _T]) -> _T:
+        """Return what *read* gives of a snapshot; of a newer one, some times, where a writing process has overtaken it."""
+        for _ in range(_TRIES):
+            with suppress(SnapshotOvertaken), self._while_open(), self.snapshot() as then:
+                return read(then)
+        with self._while_open(), self.snapshot() as then:
+            return read(then)
 
     def get_history(self, id: int, depth: int) -> list[bytes]:
         """Return the newest *depth* versions of a record, newest first.
@@ -366,8 +382,7 @@ class OurDB:
     def __len__(self) -> int:
         with self._while_open():
             if self.read_only:
-                with self.snapshot() as then:
-                    return len(then)
+                return self._of_one_state(len)
             with self._commits.publishing:
                 if self._store.count is None:
                     self._store.count = self._store.count_records()
@@ -629,15 +644,15 @@ class OurDB:
         """Write the full lookup table, and `.inc` in incremental mode, to folder *path*."""
         from ourdb import tables
 
-        with self._while_open(), self.snapshot() as then:
-            tables.export_table(self._disk, self._store, then, os.fspath(path), sparse=False)
+        folder = os.fspath(path)
+        self._of_one_state(lambda then: tables.export_table(self._disk, then, folder, sparse=False))
 
     def export_sparse(self, path: str | os.PathLike[str]) -> None:
         """Write the sparse form of the table (only slots in use), and `.inc`, to folder *path*."""
         from ourdb import tables
 
-        with self._while_open(), self.snapshot() as then:
-            tables.export_table(self._disk, self._store, then, os.fspath(path), sparse=True)
+        folder = os.fspath(path)
+        self._of_one_state(lambda then: tables.export_table(self._disk, then, folder, sparse=True))
 
     def import_data(self, path: str | os.PathLike[str]) -> None:
         """Make the full table in folder *path* this database's, in one commit.
@@ -695,7 +710,7 @@ class OurDB:
         from ourdb.check import check
 
         with self._while_open(), self.snapshot() as then:
-            yield from check(self._store, then)
+            yield from check(then)
 
     def stats(self) -> dict[str, int | str | bool]:
         """Return figures about the database: counts, and sizes in bytes. Reads the table, not the records."""
@@ -706,7 +721,15 @@ class OurDB:
 
     def backup(self, dest: str | os.PathLike[str]) -> None:
         """Write a copy of one committed state to the new folder *dest*, while others go on reading and writing."""
+        with self.backing_up(dest) as copy:
+            self._of_one_state(copy.take)
+
+    def backing_up(self, dest: str | os.PathLike[str]) -> AbstractContextManager[Backup]:
+        """Begin a `backup` whose state is still to be taken, for the length of a with-block: what `vfs_db` uses.
+
+        Its `take` is given a snapshot, or a newer one where that raised SnapshotOvertaken, and makes the copy.
+        """
         from ourdb import maintenance
 
-        with self._while_open(), self.snapshot() as then:
-            maintenance.backup(self._disk, self._store, then, os.fspath(dest))
+        with self._while_open():
+            return maintenance.backing_up(self._disk, os.fspath(dest))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from ourdb.disk import Disk
 from ourdb.folder import lookup_path
 from ourdb.identity import Identity
+from ourdb.location import split
 from ourdb.lookup import write_full
 from ourdb.record import encode
 from ourdb.record_files import RecordFiles
 from ourdb.snapshot import Snapshot
 from ourdb.store import Store
 
-__all__ = ["backup", "stats"]
+__all__ = ["Backup", "backing_up", "stats"]
 
 _COPY_BYTES = 1 << 20
 
@@ -41,30 +44,64 @@ def stats(disk: Disk, store: Store, records: int, read_only: bool) -> dict[str, 
     }
 
 
-def backup(disk: Disk, store: Store, then: Snapshot, dest: str) -> None:
-    """Copy the state *then* to the new folder *dest*: the record files up to their ends, and its table."""
-    if disk.exists(dest) and (not os.path.isdir(dest) or os.listdir(dest)):
-        raise FileExistsError(17, "the backup's folder exists and is not empty", dest)
-    ends = [(number, store.files.size(number)) for number in store.files.numbers() if number <= store.files.end_file]
-    items = list(then.items())
-    disk.makedirs(os.path.join(dest, "lookup"))
-    try:
-        copy = RecordFiles(disk, dest, read_only=False)
-        try:
-            for number, size in ends:
-                end = store.files.end_position if number == store.files.end_file else size
-                for at in range(0, end, _COPY_BYTES):
-                    copy.write(number, at, store.files.raw(number, at, min(_COPY_BYTES, end - at)))
-            for location, (data, previous) in store.inlined.items():
-                copy.write(location >> 32, location & 0xFFFFFFFF, encode(data, previous))
-            copy.sync()
-        finally:
-            copy.close()
-        config = store.config
+class Backup:
+    """A copy of a database in the making, in a folder that was empty: `take` makes it a copy of one state."""
+
+    def __init__(self, disk: Disk, dest: str) -> None:
+        self._disk = disk
+        self._dest = dest
+        self._copy = RecordFiles(disk, dest, read_only=False)
+        self._source: RecordFiles | None = None
+        self._copied: dict[int, int] = {}
+
+    def take(self, then: Snapshot) -> None:
+        """Let the copy become one of *then*, durably. Raises SnapshotOvertaken: take a newer state, then.
+
+        What was copied is of use for that: bytes before a committed end change no more, but for records that were deleted
+        since, which the newer state does not have. So each try has less to copy than the one before.
+        """
+        if then.files is not self._source:
+            self._begin_anew(then.files)
+        disk, copy, config = self._disk, self._copy, then.store.config
+        self._copy_records(then)
+        for location, (data, previous) in then.inlined.items():
+            copy.write(*split(location), encode(data, previous))
+        then.confirm()
+        table = lookup_path(self._dest)
+        disk.makedirs(os.path.dirname(table))
+        write_full(disk, table + ".new", config.keysize, config.record_nr_max, then.items())
+        copy.sync()
         if config.incremental_mode:
-            disk.replace_file(os.path.join(dest, "lookup", ".inc"), str(store.next_id).encode(), sync=True)
-        write_full(disk, lookup_path(dest), config.keysize, config.record_nr_max, items)
-        Identity.create(disk, dest, config)
-    except BaseException:
-        disk.remove_tree(dest)
-        raise
+            inc = os.path.join(os.path.dirname(table), ".inc")
+            disk.replace_file(inc, str(then.next_id).encode(), sync=True)
+        # The table comes late, the config last: what a killed process leaves is not taken for a database.
+        disk.replace(table + ".new", table)
+        Identity.create(disk, self._dest, config)
+
+    def _begin_anew(self, source: RecordFiles) -> None:
+        """Copy other files from now on: a compaction has put them in the place of those copied before."""
+        for number in self._copy.numbers():
+            self._copy.forget(number)
+            self._disk.unlink(self._copy.path(number))
+        self._source, self._copied = source, {}
+
+    def _copy_records(self, then: Snapshot) -> None:
+        last, last_end = then.end
+        for number in then.files.numbers():
+            if number > last:
+                break
+            end = last_end if number == last else then.files.size(number)
+            for at in range(self._copied.get(number, 0), end, _COPY_BYTES):
+                self._copy.write(number, at, then.files.raw(number, at, min(_COPY_BYTES, end - at)))
+            self._copied[number] = end
+
+    def close(self) -> None:
+        """Close the files of the copy."""
+        self._copy.close()
+
+
+@contextmanager
+def backing_up(disk: Disk, dest: str) -> Iterator[Backup]:
+    """Give a `Backup` in the new or empty folder *dest*; if the block fails, nothing of it stays. Raises FileExistsError."""
+    with disk.new_folder(dest), closing(Backup(disk, dest)) as copy:
+        yield copy

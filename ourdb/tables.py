@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from ourdb.disk import Disk
 from ourdb.errors import OurDBError, UnsupportedFormat
@@ -14,19 +15,30 @@ from ourdb.transaction import Transaction
 __all__ = ["export_table", "import_table"]
 
 
-def export_table(disk: Disk, store: Store, then: Snapshot, folder: str, *, sparse: bool) -> None:
-    """Write the table of *then* to *folder*/data, and the next id to `.inc` in incremental mode."""
-    disk.makedirs(folder)
+def export_table(disk: Disk, then: Snapshot, folder: str, *, sparse: bool) -> None:
+    """Write the table of *then* to *folder*/data, and the next id to `.inc` in incremental mode, durably.
+
+    The folder may hold an older one, which is replaced when the new one is whole.
+    """
     path = os.path.join(folder, "data")
-    if os.path.realpath(path) == os.path.realpath(store.table.path):
+    if os.path.realpath(path) == os.path.realpath(then.store.table.path):
         raise OurDBError(f"{path} is the live table; export to another folder")
-    config = store.config
-    if sparse:
-        write_sparse(disk, path, config.keysize, then.items())
-    else:
-        write_full(disk, path, config.keysize, config.record_nr_max, then.items())
+    disk.makedirs(folder)
+    config = then.store.config
+    temporary = path + ".new"
+    try:
+        if sparse:
+            write_sparse(disk, temporary, config.keysize, then.items())
+        else:
+            write_full(disk, temporary, config.keysize, config.record_nr_max, then.items())
+        disk.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):  # why it failed is what the caller needs to hear
+            disk.unlink(temporary)
+        raise
     if config.incremental_mode:
-        disk.replace_file(os.path.join(folder, ".inc"), str(store.next_id).encode(), sync=True)
+        disk.replace_file(os.path.join(folder, ".inc"), str(then.next_id).encode(), sync=True)
+    disk.sync_folder(folder)
 
 
 def import_table(disk: Disk, store: Store, transaction: Transaction, folder: str, *, sparse: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,6 +35,20 @@ def go_on(writer: OurDB) -> None:
         writer.delete_many([1, 5, 90_000])
         writer.set(id=150_000, data=b"new")
     writer.sync()
+
+
+def checkpointed(writer: OurDB, change: Callable[[], object]) -> Callable[[], None]:
+    """Return a step that changes something and takes the state before away."""
+
+    def step() -> None:
+        change()
+        writer.sync()
+
+    return step
+
+
+def content(db: OurDB) -> dict[int, list[bytes]]:
+    return {record_id: db.get_history(record_id, 10) for record_id in db}
 
 
 READS: dict[str, Callable[[Snapshot], object]] = {
@@ -75,15 +90,38 @@ def test_a_state_that_was_overtaken_is_not_read(
 
 
 class StepDisk(Disk):
-    """Lets something happen when the next file is mapped, once."""
+    """Lets something happen before a call whose name and path (or descriptor) *at* picks; *times* times."""
 
-    step: Callable[[], object] | None = None
+    def __init__(self) -> None:
+        self._plan: tuple[str, str, Callable[[], object]] = ("", "", lambda: None)
+        self.times = 0
+        self.written = 0
+
+    def before(self, call: str, path: str, step: Callable[[], object], times: int = 1) -> None:
+        self._plan, self.times = (call, path, step), times
+
+    def _reached(self, call: str, path: object) -> None:
+        name, end, step = self._plan
+        if self.times and call == name and str(path).endswith(end):
+            self.times -= 1
+            step()
+
+    def open(self, path: str, *, create: bool = False, read_only: bool = False) -> int:
+        if create:
+            self._reached("create", path)
+        return super().open(path, create=create, read_only=read_only)
 
     def map(self, fd: int, size: int) -> mmap.mmap:
-        step, self.step = self.step, None
-        if step is not None:
-            step()
+        self._reached("map", fd)
         return super().map(fd, size)
+
+    def next_data(self, fd: int, position: int) -> int:
+        self._reached("next_data", fd)
+        return super().next_data(fd, position)
+
+    def write_all(self, fd: int, data: bytes | bytearray | memoryview, position: int) -> None:
+        self.written += len(data)
+        super().write_all(fd, data, position)
 
 
 @pytest.mark.parametrize("name", ["get", "get_history", "read_part"])
@@ -91,10 +129,10 @@ def test_zeros_that_a_checkpoint_writes_while_a_record_is_read_are_no_record(wri
     """A deleted record becomes zeros, which are a valid empty record: the state is asked for after the read, too."""
     disk = StepDisk()
     with OurDB(writer.path, {}, read_only=True, disk=disk) as reader, reader.snapshot() as then:
-        disk.step = lambda: go_on(writer)
+        disk.before("map", "", lambda: go_on(writer))
         with pytest.raises(ourdb.SnapshotOvertaken):
             READS[name](then)
-        assert disk.step is None
+        assert not disk.times
 
 
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
@@ -130,3 +168,138 @@ def test_closing_one_of_two_joined_handles_leaves_the_other_open(tmp_path: Path,
     with pytest.raises(ourdb.DatabaseClosed):
         a.get(1)
     b.close()
+
+
+# What reads a whole database beside a writer
+
+
+def test_len_is_that_of_one_state(writer: OurDB) -> None:
+    writer.set(id=7, data=b"in the journal only")
+    disk = StepDisk()
+    with OurDB(writer.path, {}, read_only=True, disk=disk) as reader:
+        disk.before("next_data", "", checkpointed(writer, lambda: writer.delete_many([5, 7, 90_000])))
+        assert len(reader) == 1
+        assert not disk.times
+
+
+def test_many_records_are_of_one_state(writer: OurDB) -> None:
+    disk = StepDisk()
+    with OurDB(writer.path, {}, read_only=True, disk=disk) as reader:
+        disk.before("map", "", checkpointed(writer, lambda: writer.set_many([(1, b"new"), (5, b"new")])))
+        assert reader.get_many(iter([1, 5])) == [b"new", b"new"]
+        assert not disk.times
+
+
+def test_what_another_state_shows_is_no_problem_of_the_one_that_is_checked(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "db", incremental_mode=False, synchronous="off") as writer:
+        writer.set_many([(number, b"%d" % number * 50) for number in range(20)])
+        writer.sync()
+        disk = StepDisk()
+        with OurDB(writer.path, {}, read_only=True, disk=disk) as reader:
+            disk.before("map", "", lambda: compact(writer))
+            with pytest.raises(ourdb.SnapshotOvertaken):
+                list(reader.check())
+            assert not disk.times
+            assert list(reader.check()) == []
+
+
+def delete(writer: OurDB) -> None:
+    writer.delete_many(range(1, 30, 2))
+
+
+def roll_over(writer: OurDB) -> None:
+    for number in range(40):
+        writer.set(id=number, data=b"later" * 50)
+    writer.delete(3)
+
+
+def compact(writer: OurDB) -> None:
+    writer.delete_many(range(1, 6))
+    writer.compact(keep_history=False)
+    writer.set(id=1, data=b"behind the compaction")
+
+
+@pytest.mark.parametrize("go_on", [delete, roll_over, compact])
+@pytest.mark.parametrize("moment", ["0.db", "2.db", "data.new", ".ourdb.new"])
+def test_a_backup_beside_a_writer_is_of_one_state(tmp_path: Path, go_on: Callable[[OurDB], None], moment: str) -> None:
+    """Whatever the writer does while the copy is made; a copy of an older state is made one of a newer."""
+    with ourdb.new(tmp_path / "db", incremental_mode=False, file_size=2000, synchronous="off") as writer:
+        for number in range(30):
+            writer.set(id=number, data=b"%d" % number * 100)
+            writer.set(id=number, data=b"again%d" % number)
+        writer.sync()
+        states = [content(writer)]
+        disk = StepDisk()
+        with OurDB(writer.path, {}, read_only=True, disk=disk) as reader:
+            where = "copy" if moment.endswith(".db") else os.path.join("copy", "lookup")
+            disk.before("create", os.path.join(where, moment), checkpointed(writer, lambda: go_on(writer)))
+            reader.backup(tmp_path / "copy")
+            assert not disk.times
+        states.append(content(writer))
+    with ourdb.new(tmp_path / "copy") as copy:
+        assert content(copy) in states
+        assert list(copy.check()) == []
+        copy.set(id=7, data=b"goes on")
+
+
+def test_a_backup_that_is_overtaken_copies_what_is_new_and_no_more(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "db", incremental_mode=False, synchronous="off") as writer:
+        writer.set_many([(number, bytes([number]) * 60_000) for number in range(100)])
+        writer.sync()
+        disk = StepDisk()
+        with OurDB(writer.path, {}, read_only=True, disk=disk) as reader:
+            step = checkpointed(writer, lambda: writer.set(id=1, data=b"one more"))
+            disk.before("create", f"{os.sep}data.new", step, times=20)
+            reader.backup(tmp_path / "copy")
+            assert not disk.times
+        expected = content(writer)
+    assert disk.written < 2 * 100 * 60_000
+    with ourdb.new(tmp_path / "copy") as copy:
+        assert content(copy) == expected
+
+
+@pytest.mark.parametrize("is_made", [False, True], ids=["new folder", "empty folder"])
+def test_a_backup_that_is_always_overtaken_gives_up_and_leaves_nothing(tmp_path: Path, is_made: bool) -> None:
+    dest = tmp_path / "copies" / "first"
+    if is_made:
+        dest.mkdir(parents=True)
+    with ourdb.new(tmp_path / "db", incremental_mode=False, synchronous="off") as writer:
+        writer.set(id=1, data=b"one")
+        writer.sync()
+        disk = StepDisk()
+        with OurDB(writer.path, {}, read_only=True, disk=disk) as reader:
+            step = checkpointed(writer, lambda: writer.set(id=1, data=b"one more"))
+            disk.before("create", f"{os.sep}data.new", step, times=100_000)
+            with pytest.raises(ourdb.SnapshotOvertaken):
+                reader.backup(dest)
+    assert (tmp_path / "copies").exists() == is_made
+    assert list(dest.glob("*")) == []
+
+
+@pytest.mark.parametrize("call", ["export_data", "export_sparse", "backup"])
+def test_the_next_id_is_of_the_moment_that_the_records_are_of(tmp_path: Path, call: str) -> None:
+    disk = StepDisk()
+    with OurDB(str(tmp_path / "db"), {}, disk=disk) as db:
+        db.set_many([(None, b"one"), (None, b"two")])
+        disk.before("create", "data.new", lambda: db.set(data=b"later"))
+        getattr(db, call)(tmp_path / "out")
+        assert not disk.times
+        assert db.get_next_id() == 4
+    folder = tmp_path / "out" / "lookup" if call == "backup" else tmp_path / "out"
+    assert (folder / ".inc").read_bytes() == b"3"
+
+
+@pytest.mark.parametrize("call", ["export_data", "export_sparse"])
+def test_an_export_beside_a_writer_is_of_one_state(tmp_path: Path, call: str) -> None:
+    with ourdb.new(tmp_path / "db", incremental_mode=False, synchronous="off") as writer:
+        writer.set_many([(number, b"%d" % number) for number in range(30)])
+        writer.sync()
+        disk = StepDisk()
+        with OurDB(writer.path, {}, read_only=True, disk=disk) as reader:
+            disk.before("create", "data.new", checkpointed(writer, lambda: writer.delete_many(range(5, 30))))
+            getattr(reader, call)(tmp_path / "out")
+            assert not disk.times
+        writer.set(id=2, data=b"again")
+        writer.import_data(tmp_path / "out") if call == "export_data" else writer.import_sparse(tmp_path / "out")
+        assert {record_id: writer.get(record_id) for record_id in writer} == {n: b"%d" % n for n in range(5)}
+    assert os.listdir(tmp_path / "out") == ["data"]
