@@ -10,7 +10,7 @@ import attrs
 
 from ourdb.errors import OurDBError
 
-__all__ = ["DEFAULTS", "KEY_SIZES", "RECORD_DATA_MAX", "Config", "key_size_for"]
+__all__ = ["KEY_SIZES", "RECORD_DATA_MAX", "Config", "key_size_for"]
 
 RECORD_DATA_MAX: Final = 65535
 """Bytes of data that a record can hold; its size field has 16 bits."""
@@ -76,13 +76,6 @@ class Config:
         """Bytes of the full lookup table."""
         return self.record_nr_max * self.keysize
 
-
-DEFAULTS: Final = {
-    "record_nr_max": 16_777_215,
-    "record_size_max": 4096,
-    "file_size": 500 * 2**20,
-    "incremental_mode": True,
-}
 
 STRUCT: Final = struct.Struct("<BB4xQQQ")
 """keysize, incremental_mode, 4 zero bytes, record_nr_max, record_size_max, file_size: as `lookup/.ourdb` holds it."""

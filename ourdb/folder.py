@@ -6,6 +6,7 @@ and sampled slots tell it; an exported or dumped table becomes the live one. Not
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -40,9 +41,9 @@ def prepare(
     OurDBError where *given* contradicts it, FileNotFoundError for a missing folder with *read_only*.
     """
     if os.path.exists(folder) and not os.path.isdir(folder):
-        raise NotADirectoryError(20, "a database is a folder, this is a file", folder)
+        raise NotADirectoryError(errno.ENOTDIR, "a database is a folder, this is a file", folder)
     if read_only and not os.path.isdir(folder):
-        raise FileNotFoundError(2, "no database to open read-only", folder)
+        raise FileNotFoundError(errno.ENOENT, "no database to open read-only", folder)
     if os.path.islink(os.path.join(folder, "lookup")):
         raise UnsupportedFormat(
             f"{os.path.join(folder, 'lookup')} is a symbolic link; a database's files lie in its folder: move them there"

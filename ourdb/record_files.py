@@ -9,6 +9,7 @@ pread, and the map is renewed when such reads add up: a new map costs as much as
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import re
@@ -85,7 +86,7 @@ class RecordFiles:
             fd = self._disk.open(path, create=create, read_only=self._read_only)
             if self.is_replaced:
                 self._disk.close(fd)
-                raise FileNotFoundError(2, "replaced by a compaction", path)
+                raise FileNotFoundError(errno.ENOENT, "replaced by a compaction", path)
             self._unsynced_names |= is_new
             if len(self._fds) >= _OPEN_MAX:
                 self._close_oldest()

@@ -25,15 +25,13 @@ from vfs_db.new_file import add_small_file
 from vfs_db.path import check_name
 from vfs_db.tree import add, find, remove, save
 
-__all__ = ["BATCH_SIZE", "Options", "Progress", "import_entries", "import_one"]
+__all__ = ["Options", "Progress", "import_entries", "import_one"]
 
 Progress: TypeAlias = Callable[[str, int], object]
 """Called with (path, bytes) after each piece of content, and with (path, 0) after each entry."""
 
-BATCH_SIZE: Final = 64 << 20
-"""What `batched` commits at once, in bytes; an entry counts as some more than its content."""
-
 _ENTRY_COST: Final = 16384
+"""Bytes that an entry counts for besides its content, where trees come in by batches of a size."""
 _PIECE_SIZE: Final = 16 * chunks.CHUNK_SIZE
 _O_BINARY: Final = getattr(os, "O_BINARY", 0)
 
