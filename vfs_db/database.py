@@ -5,14 +5,13 @@ Three methods suffice. What a database can do besides is a protocol of its own, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 __all__ = [
     "Database",
     "DatabaseSnapshot",
-    "HasMany",
     "HasNextId",
     "HasSnapshot",
     "HasTransaction",
@@ -49,13 +48,6 @@ class HasNextId(Protocol):
     """The id that the next `set` without id gives."""
 
     def get_next_id(self) -> int: ...
-
-
-@runtime_checkable
-class HasMany(Protocol):
-    """Several records set in one commit."""
-
-    def set_many(self, items: Iterable[tuple[int, bytes]], /) -> object: ...
 
 
 class DatabaseSnapshot(Protocol):

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from typing import Any, cast
 
 from vfs_db.counter import Counter, IdSource, id_source
-from vfs_db.database import Database, DatabaseSnapshot, HasMany, HasTransaction
+from vfs_db.database import Database, DatabaseSnapshot, HasTransaction
 
 __all__ = ["Store"]
 
@@ -29,13 +29,8 @@ class Store:
             data.join(metadata)  # type: ignore[attr-defined]
         self.chunk_ids: IdSource = id_source(data, is_transactional=self.is_transactional)
         self.entry_ids: IdSource = id_source(metadata, is_transactional=self.is_transactional)
-        is_key_value = isinstance(self.entry_ids, Counter)
-        self._set_many = metadata.set_many if is_key_value and isinstance(metadata, HasMany) else None
-        self._write_batch = (
-            getattr(metadata, "write_batch", None)
-            if self.is_joined and is_key_value and isinstance(self.chunk_ids, Counter)
-            else None
-        )
+        gives_ids = isinstance(self.entry_ids, Counter) and isinstance(self.chunk_ids, Counter)
+        self._write_batch = getattr(metadata, "write_batch", None) if self.is_joined and gives_ids else None
 
     @classmethod
     def of_snapshots(cls, data: DatabaseSnapshot, metadata: DatabaseSnapshot) -> Store:
@@ -81,11 +76,8 @@ class Store:
                 pass  # a damaged tree may name records that aren't there: one by one, then
             else:
                 return
-        if not (chunks or freed_entries or freed_chunks) and self._set_many is not None:
-            self._set_many(entries)  # one call is one commit
-        else:
-            with self.transaction():
-                self._write_in_order(entries, chunks, freed_entries, freed_chunks)
+        with self.transaction():
+            self._write_in_order(entries, chunks, freed_entries, freed_chunks)
 
     def _write_in_order(
         self,
