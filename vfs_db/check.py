@@ -19,13 +19,15 @@ import attrs
 
 from vfs_db.chunk_tree import ChunkIds
 from vfs_db.commit import Commits
-from vfs_db.counter import COUNTER_ID, Counter
+from vfs_db.counter import COUNTER_ID, CorruptCounter, Counter
 from vfs_db.database import Database
 from vfs_db.entries import Directory, File, FSEntry
+from vfs_db.errors import database_error
 from vfs_db.id_list import IdList
 from vfs_db.id_set import IdMap, IdSet
 from vfs_db.name_tree import Children, find_in, page_ids, scan
 from vfs_db.path import NAME_SIZE_MAX, join
+from vfs_db.store import Store
 
 __all__ = ["Problem", "Survey", "check"]
 
@@ -258,7 +260,7 @@ class Survey:
             (store.entry_ids, max(self.entries.highest(), *chain((0,), *self.pages.values())), "entry"),
             (store.chunk_ids, self.chunk_owner.highest(), "chunk"),
         ):
-            if isinstance(source, Counter) and used >= source.next_id:
+            if isinstance(source, Counter) and (not store.is_read_only or _load(source)) and used >= source.next_id:
                 self.is_counter_low = True
                 yield Problem("counter", "", 0, f"the next {name} id is {source.next_id}, but {used} is in use")
 
@@ -284,15 +286,32 @@ class _TakenNames:
             return False
 
 
+def _load(counter: Counter) -> bool:
+    """Let a counter of a filesystem that gives no ids out say what it would begin with; False where a writer would search."""
+    try:
+        return counter.load()
+    except CorruptCounter:
+        return False
+
+
 def _ids(database: Database) -> Iterable[int]:
     return database if isinstance(database, Iterable) else ()
 
 
-def check(state: Commits) -> Iterator[Problem]:
-    """Yield every problem of the tree, then those that the databases find in themselves."""
-    with state.lock:
-        yield from Survey(state).run()
-        for name, database in (("data", state.databases.data), ("metadata", state.databases.metadata)):
-            if hasattr(database, "check"):
-                for found in database.check():
-                    yield Problem("database", "", 0, f"{name} database: {found}")
+def check(state: Commits, databases: Store) -> Iterator[Problem]:
+    """Yield every problem of the tree, then those that *databases*, whose state it is, find in themselves.
+
+    Raises Overtaken where a writing process has gone on: what was found until then is of the state before.
+    """
+    try:
+        with state.lock:
+            yield from Survey(state).run()
+            for name, database in (("data", databases.data), ("metadata", databases.metadata)):
+                if hasattr(database, "check"):
+                    for found in database.check():
+                        yield Problem("database", "", 0, f"{name} database: {found}")
+    except Exception as error:
+        problem = database_error(error)
+        if problem is error:
+            raise
+        raise problem from error

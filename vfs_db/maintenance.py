@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-from collections.abc import Sized
-from typing import Any
+import shutil
+from collections.abc import Callable, Iterator, Sized
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final
 
 import attrs
 
 from vfs_db import codec
 from vfs_db.commit import Commits
 from vfs_db.entries import FSEntry
+from vfs_db.errors import Overtaken, database_error
 from vfs_db.path import NAME_SIZE_MAX
+from vfs_db.store import Store
 
-__all__ = ["Version", "backup", "compact", "history", "stats", "statvfs"]
+__all__ = ["Version", "backup", "compact", "history", "new_folder", "stats", "statvfs"]
+
+_TRIES: Final = 100
 
 
 @attrs.frozen
@@ -99,11 +106,57 @@ def compact(state: Commits, keep_history: bool) -> None:
             database.compact(keep_history=keep_history)
 
 
-def backup(state: Commits, dest: str) -> None:
-    """Back both databases up to `data` and `metadata` in the new folder *dest*."""
-    data, metadata = state.databases.data, state.databases.metadata
-    if not (hasattr(data, "backup") and hasattr(metadata, "backup")):
-        raise io.UnsupportedOperation("a backup needs databases that make them; these do not")
-    os.makedirs(dest)
-    data.backup(os.path.join(dest, "data"))
-    metadata.backup(os.path.join(dest, "metadata"))
+def backup(state: Commits, dest: str, snapshots: Callable[[], AbstractContextManager[Store]]) -> None:
+    """Back both databases up to `data` and `metadata` in the new or empty folder *dest*: as one of *snapshots* has them.
+
+    Raises Overtaken if a writing process has gone on during each of many tries.
+    """
+    data, metadata = (_copier(database) for database in (state.databases.data, state.databases.metadata))
+    with new_folder(dest), data(os.path.join(dest, "data")) as one, metadata(os.path.join(dest, "metadata")) as other:
+        for left in reversed(range(_TRIES)):
+            try:
+                with snapshots() as then:
+                    one.take(then.data)
+                    other.take(then.metadata)
+                return
+            except Exception as error:
+                problem = database_error(error)
+                if not (left and isinstance(problem, Overtaken)):
+                    raise problem from error
+
+
+def _copier(database: Any) -> Callable[[str], AbstractContextManager[Any]]:  # noqa: ANN401 - what can more than three methods
+    """Return what begins a copy of a database, whose `take` makes it one of a snapshot."""
+    try:
+        return database.backing_up  # type: ignore[no-any-return]
+    except AttributeError:
+        raise io.UnsupportedOperation("a backup needs databases that make them; these do not") from None
+
+
+@contextmanager
+def new_folder(path: str) -> Iterator[None]:
+    """Make folder *path* for what the with-block puts there; if the block fails, all is as it was before.
+
+    The folder may be there already, empty. Raises FileExistsError.
+    """
+    if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
+        raise FileExistsError(errno.EEXIST, "it is there and not an empty folder; give a new one", path)
+    made, above = [], os.path.abspath(path)
+    while not os.path.lexists(above):
+        made.append(above)
+        above = os.path.dirname(above)
+    try:
+        os.makedirs(path, exist_ok=True)
+        yield
+    except BaseException as error:
+        try:
+            for one in os.scandir(path) if os.path.lexists(path) else ():
+                if one.is_dir(follow_symlinks=False):
+                    shutil.rmtree(one.path)
+                else:
+                    os.unlink(one.path)
+            for folder in filter(os.path.lexists, made):
+                os.rmdir(folder)
+        except OSError as problem:
+            error.add_note(f"{path}: not all that was made there could be removed ({problem})")
+        raise

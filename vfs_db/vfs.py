@@ -136,13 +136,20 @@ class DatabaseVFS(WritableFS):
     @contextmanager
     def snapshot(self) -> Iterator[ReadableFS]:
         """Give a view of the last committed state that stays as it is, for reading. Needs databases with snapshots."""
+        with self._snapshots() as store:
+            yield ReadableFS(State(store))
+
+    @contextmanager
+    def _snapshots(self) -> Iterator[Store]:
+        """Give both databases as they were at one moment."""
+        self._state.check_open()
         data, metadata = self.db_data, self.db_metadata
         if not (isinstance(data, HasSnapshot) and isinstance(metadata, HasSnapshot)):
             raise io.UnsupportedOperation("a snapshot needs databases that have them; these have not")
         with self._state.publishing:
             data_then, metadata_then = data.snapshot(), metadata.snapshot()
         with data_then as one, metadata_then as other:
-            yield ReadableFS(State(Store.of_snapshots(one, other)))
+            yield Store.of_snapshots(one, other)
 
     def statvfs(self, path: PathLike = "/") -> os.statvfs_result:
         """Return the figures of the disk that the databases are on, as `os.statvfs`; zeros for databases in memory."""
@@ -160,11 +167,18 @@ class DatabaseVFS(WritableFS):
     def check(self) -> Iterator[Problem]:
         """Yield every problem: of the tree, of the counters of ids, and of the databases. A sound one yields nothing.
 
-        Reads all entries and chunks; writes wait meanwhile.
+        Reads all entries and chunks. Writes of this process wait meanwhile. With read_only=True, beside a writer, it is of
+        the state at its beginning, and raises OSError (ESTALE) when the writer has taken that away: check again, then.
         """
         from vfs_db.check import check
 
-        return check(self._state)
+        state = self._state
+        state.check_open()
+        if state.store is state.databases:
+            yield from check(state, state.databases)
+        else:
+            with self._snapshots() as then:
+                yield from check(Commits(then), state.databases)
 
     def repair(self, orphans: str = "lost+found") -> list[Problem]:
         """Mend what `check` finds in the tree, in one commit, and return it.
@@ -196,11 +210,16 @@ class DatabaseVFS(WritableFS):
             self._state.store.save_counters()  # afterwards: on a full disk there is room for them only now
 
     def backup(self, dest: PathLike) -> None:
-        """Write a copy of one committed state to the new folder *dest*, which `vfs_db.open` opens. Writes wait meanwhile."""
+        """Write a copy of one committed state to the new or empty folder *dest*, which `vfs_db.open` opens.
+
+        Reads and writes go on. Reads all files of the databases once; durable when it returns. What fails leaves nothing
+        behind. Raises FileExistsError, io.UnsupportedOperation (databases that make no copies), OSError (ESTALE: another
+        process writes faster than this one copies, EIO, a full disk).
+        """
         from vfs_db import maintenance
 
-        with self._state.lock:
-            maintenance.backup(self._state, os.fspath(dest))
+        self._state.check_open()
+        maintenance.backup(self._state, os.fspath(dest), self._snapshots)
 
     def stats(self) -> dict[str, object]:
         """Return figures about the databases, under "data" and "metadata", as far as they tell."""
