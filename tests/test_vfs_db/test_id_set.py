@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 import vfs_db
 from vfs_db import MemoryDatabase
-from vfs_db.check import check
 from vfs_db.id_set import IdMap, IdSet
 
 ids = st.one_of(st.integers(0, 200), st.integers(0, 2**32 - 1))
@@ -64,7 +63,7 @@ def test_checking_holds_some_bytes_an_entry() -> None:
     assert list(fs.check()) == []  # the caches hold what they may from here on
     tracemalloc.start()
     try:
-        assert list(check(fs._state)) == []
+        assert list(fs.check()) == []
         assert tracemalloc.get_traced_memory()[1] < 600_000  # paths and entries would be ten times as much
     finally:
         tracemalloc.stop()
