@@ -286,6 +286,15 @@ def test_a_standard_stream_may_be_closed(tree: Path, closed: str) -> None:
     assert (result.stderr, result.returncode) == (b"", 0)
 
 
+def test_df_is_as_df_has_it(tree: Path) -> None:
+    theirs = subprocess.run(["df", str(tree)], capture_output=True, check=True, env={**os.environ, "LC_ALL": "C"})
+    ours = run(tree, "df")
+    titles, row = (line.split() for line in ours.stdout.decode().splitlines())
+    assert titles == theirs.stdout.decode().splitlines()[0].split()
+    assert (row[0], row[1], row[-1]) == (str(tree), theirs.stdout.split()[-5].decode(), "/")
+    assert row[4].endswith("%")
+
+
 def test_json_is_one_value_a_command(tree: Path) -> None:
     result = run(tree, "ls docs; stat link; pwd; readlink link; wc docs/a.txt", "--json")
     listed, [link], folder, target, counts = [json.loads(line) for line in result.stdout.splitlines()]

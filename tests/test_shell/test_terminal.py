@@ -31,7 +31,7 @@ class Terminal:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while text not in self.shown:
             assert self.is_ready(max(0.0, deadline - time.monotonic())), f"{text!r} was not shown, but {self.shown!r}"
-            self.shown += os.read(self.fd, 65536).decode()
+            self.shown += os.read(self.fd, 65536).decode(errors="replace")
         before, _, self.shown = self.shown.partition(text)
         return before + text
 
@@ -42,7 +42,7 @@ class Terminal:
         return bool(poll.poll(seconds * 1000))
 
     def type(self, text: str) -> None:
-        os.write(self.fd, text.encode())
+        os.write(self.fd, text.encode("utf-8", "surrogateescape"))
 
     def await_reader(self) -> None:
         """Wait until a command reads the terminal line by line: only then Ctrl-D is the end of its input."""
@@ -124,6 +124,52 @@ def test_tab_completes_inside_quotes(start: Callable[..., Terminal]) -> None:
         terminal.type(f"{begun}\t\n")
         terminal.expect("text")
         terminal.expect("vfs:/> ")
+    terminal.type("exit\n")
+    assert terminal.end() == 0
+
+
+def test_tab_completes_names_that_are_no_text(start: Callable[..., Terminal]) -> None:
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type("write bad\udcff text\n")
+    terminal.expect("vfs:/> ")
+    terminal.type("cat ba\t\n")
+    terminal.expect("textvfs:/> ")
+    terminal.type("ls\n")
+    terminal.expect("bad\\xff\r\n")
+    terminal.type("cat nix\udcff\n")
+    terminal.expect("cat: /nix\\xff: No such file or directory")
+    terminal.type("exit\n")
+    assert terminal.end() == 0
+
+
+def test_what_the_terminal_has_no_characters_for_is_escaped(
+    start: Callable[..., Terminal], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type("mkdir é; cd é\n")
+    terminal.expect("vfs:/\\xe9> ")
+    terminal.type("cd ..; rm -r é\n")
+    terminal.expect("remove '\\xe9' and all that is in it? [y/N] ")
+    terminal.type("n\nexit\n")
+    assert terminal.end() == 0
+
+
+def test_tab_completes_names_of_the_host(start: Callable[..., Terminal], tmp_path: Path) -> None:
+    (tmp_path / "of the host").mkdir()
+    (tmp_path / "of the host" / "file").write_text("text")
+    terminal = start()
+    terminal.expect("vfs:/> ")
+    terminal.type("put ~/of\tfi\t f\n")
+    terminal.expect("vfs:/> ")
+    terminal.type("cat f\n")
+    terminal.expect("textvfs:/> ")
+    terminal.type(f"!cat {tmp_path}/of\tfi\t\n")
+    terminal.expect("\ntextvfs:/> ")
+    terminal.type("get f ~/copy; lls ~/cop*; lcd; lls -1 copy ~\n")
+    terminal.expect("copy\r\ncopy\r\ncopy")
     terminal.type("exit\n")
     assert terminal.end() == 0
 

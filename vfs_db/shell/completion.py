@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from vfs_db.entries import Directory
+from vfs_db.entries import Directory, Symlink
 from vfs_db.shell.commands import NAMES, find
 from vfs_db.shell.registry import Patterns
 from vfs_db.shell.session import Session, escaped
@@ -92,7 +92,7 @@ def candidates(session: Session, before: list[str], word: str) -> list[tuple[str
         options = [option for action in registered.parser()._actions for option in action.option_strings]  # noqa: SLF001
         return [(option, True) for option in sorted(options) if option.startswith(word)]
     operands = [one for one in before[1:] if not one.startswith("-")]
-    is_on_host = registered is not None and registered.patterns is Patterns.host
+    is_on_host = before[0].startswith("!") or (registered is not None and registered.patterns is Patterns.host)
     if is_on_host and not (before[0] == "put" and operands):
         return _host_paths(word)
     found = _paths(session, word)
@@ -110,7 +110,9 @@ def _paths(session: Session, word: str) -> list[tuple[str, bool]]:
     for entry in session.fs.each_by_name(directory):
         name = entry.metadata.name
         if name.startswith(start) and (start or not name.startswith(".")):
-            is_folder = session.fs.is_dir(session.path(base + name))
+            is_folder = isinstance(entry, Directory) or (
+                isinstance(entry, Symlink) and session.fs.is_dir(session.path(base + name))
+            )
             found.append((base + name + ("/" if is_folder else ""), not is_folder))
     return found
 
@@ -120,8 +122,9 @@ def _host_paths(word: str) -> list[tuple[str, bool]]:
     base = folder + slash
     found = []
     with suppress(OSError):
-        for name in sorted(os.listdir(os.path.expanduser(base) or ".")):
+        there = os.path.expanduser(base)
+        for name in sorted(os.listdir(there or ".")):
             if name.startswith(start) and (start or not name.startswith(".")):
-                is_folder = os.path.isdir(base + name)
+                is_folder = os.path.isdir(there + name)
                 found.append((base + name + ("/" if is_folder else ""), not is_folder))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import os
 import sys
 from contextlib import suppress
@@ -168,6 +169,10 @@ def _interact(session: Session, *, is_new: bool) -> int:
     from vfs_db.shell.completion import set_up_line_editing
     from vfs_db.shell.session import Leave
 
+    # What is typed, or completed from a name, need not be text in the terminal's encoding.
+    if isinstance(sys.stdin, io.TextIOWrapper) and isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
+        sys.stdout.reconfigure(errors="backslashreplace")
     save_history = set_up_line_editing(session, _HISTORY_MAX)
     if is_new:
         sys.stdout.write("A new, empty filesystem. `help` lists the commands; try `put -r FOLDER /`.\n")

@@ -134,7 +134,7 @@ def _expanded(session: Session, registered: Registered, words: list[Word]) -> li
         if word.pattern is not None and patterns is Patterns.host:
             from glob import glob
 
-            found = sorted(glob(word.pattern))
+            found = sorted(glob(os.path.expanduser(word.pattern)))
         elif word.pattern is not None and patterns is not Patterns.nothing:
             found = sorted(session.fs.glob(session.path(word.pattern)))
             if not word.text.startswith("/"):

@@ -256,10 +256,15 @@ def terminal_width(stream: TextIO | None) -> int:
 
 
 def escaped(text: str) -> str:
-    """Return *text* with what a terminal would not show as a character written as an escape."""
+    """Return *text* with what a terminal would not show as a character written as an escape; bytes that are no UTF-8, too."""
     if text.isprintable():
         return text
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return "".join(one if one.isprintable() else _escape(one) for one in text)
+
+
+def _escape(one: str) -> str:
+    is_byte = "\udc80" <= one <= "\udcff"  # as surrogateescape has it
+    return f"\\x{ord(one) & 0xFF:02x}" if is_byte else one.encode("unicode_escape").decode()
 
 
 def describe(error: OSError) -> str:

@@ -70,9 +70,9 @@ def put(session: Session, options: Namespace) -> None:
     if not into and (len(sources) > 1 or target.endswith("/")):
         raise UsageError(f"put: target '{target}' is not a directory")
     done = []
-    with Progress("put", lambda: sum(map(_host_size, sources))) as progress:
+    with Progress("put", lambda: sum(_host_size(os.path.expanduser(source)) for source in sources)) as progress:
         replaces = _replacing(session, options, progress, in_script=True)
-        for source in sources:
+        for source in map(os.path.expanduser, sources):
             name = os.path.basename(source.rstrip(os.sep))
             is_inside = into and source != "-" and name not in ("", ".", "..")
             to = session.path(f"{target.rstrip('/')}/{name}" if is_inside else target)
@@ -139,6 +139,7 @@ def get(session: Session, options: Namespace) -> None:
         return
     from vfs_db.shell.progress import Progress
 
+    target = os.path.expanduser(target)
     into = not options.no_folder and os.path.isdir(target)
     if not into and len(sources) > 1:
         raise UsageError(f"get: target '{target}' is not a directory")
@@ -227,7 +228,7 @@ def _lls_arguments(parser: Parser) -> None:
 @command("lls", "list folders of the host", _lls_arguments, patterns=Patterns.host)
 def lls(session: Session, options: Namespace) -> None:
     found: list[tuple[str, str]] = []
-    for path in options.paths:
+    for path in map(os.path.expanduser, options.paths):
         with session.reporting("lls"):
             if not os.path.isdir(path):
                 os.lstat(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -293,6 +294,12 @@ def df(session: Session, options: Namespace) -> None:
     if session.as_json:
         session.value({"total": total, "free": free, "used": used})
         return
-    sizes = [human_size(size) if options.human else str(size // 1024) for size in (total, used, free)]
-    session.print(f"{'Size' if options.human else '1K-blocks':>12} {'Used':>12} {'Available':>12}")
-    session.print(" ".join(f"{size:>12}" for size in sizes))
+    sizes = [human_size(size) if options.human else str(-(-size // 1024)) for size in (total, used, free)]
+    part = f"{-(-used * 100 // (used + free))}%" if used + free else "-"
+    place = os.path.dirname(session.fs.metadata_dir) or "memory"
+    titles = ("Size", "Used", "Avail") if options.human else ("1K-blocks", "Used", "Available")
+    rows = [("Filesystem", *titles, "Use%"), (session.shown(place), *sizes, part)]
+    name_width, *widths = [max(map(len, column)) for column in zip(*rows, ("." * 14, *["." * 5] * 3, ""), strict=True)]
+    for (name, *texts), where in zip(rows, ("Mounted on", "/"), strict=True):
+        numbers = " ".join(f"{text:>{width}}" for text, width in zip(texts, widths, strict=True))
+        session.print(f"{name:{name_width}} {numbers} {where}")
