@@ -70,6 +70,11 @@ class Snapshot:
 
     def get(self, record_id: int) -> bytes:
         """Return the record's data. Raises RecordNotFound, IdOutOfRange, CorruptRecord."""
+        if record_id.__class__ is int and record_id >= 0 and self._is_open:  # the short path: a third of the time
+            data = self.store.mapped(self._locate(record_id))
+            if data is not None:
+                self.confirm()
+                return data
         return self._confirmed(self.store.read, self.store.check_id(record_id), self._locate)
 
     def read_into(self, record_id: int, buffer: memoryview, start: int = 0) -> int:

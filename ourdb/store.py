@@ -169,8 +169,28 @@ class Store:
                     raise problem
                 return data
 
+    def mapped(self, location: int) -> bytes | None:
+        """Return the data at *location* where that is mapped, sound and not empty; None says nothing.
+
+        The short path of `record`, which tells what is wrong.
+        """
+        if not location or self.inlined:
+            return None
+        try:
+            mapped = self.files.maps[location >> 32]
+            position = location & POSITION_MASK
+            size, crc, _ = unpack_header(mapped, position)
+            position += HEADER_SIZE
+            data = mapped[position : position + size]
+        except (KeyError, struct.error):
+            return None
+        return data if size and crc32(data) == crc else None
+
     def record(self, location: int) -> tuple[bytes, bool]:
         """Return the data at *location*, and whether it can't be a record that was overwritten with zeros."""
+        mapped = self.mapped(location)
+        if mapped is not None:
+            return mapped, True
         inlined = self.inlined.get(location)
         if inlined is not None:
             return inlined[0], True
