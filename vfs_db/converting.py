@@ -12,6 +12,7 @@ from vfs_db.change import Change
 from vfs_db.check import Problem
 from vfs_db.commit import Commits
 from vfs_db.entries import Directory, File, FSEntry, Symlink
+from vfs_db.maintenance import new_folder
 from vfs_db.opening import open_path
 from vfs_db.path import NAME_SIZE_MAX, PathLike, join
 from vfs_db.tree import add, all_children, find, save
@@ -23,12 +24,12 @@ def convert(source: PathLike, destination: PathLike) -> list[Problem]:
     """Copy the filesystem in folder *source*, of whatever kind, into one in the new folder *destination*.
 
     Names, contents, modes, owners and times are kept; ids are not. What can't be read is left out, and returned; a name that
-    is there twice, or can be none, becomes `#id`. All or nothing. Raises FileNotFoundError (no source), FileExistsError (*destination* is there, and not empty).
+    is there twice, or can be none, becomes `#id`. All or nothing: what fails leaves *destination* as it was. Reads and writes
+    everything once. Raises FileNotFoundError (no source), FileExistsError (*destination* is there, and not an empty folder),
+    OSError (ESTALE: another process writes to *source*; a full disk).
     """
     folder = os.fspath(destination)
-    if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), folder)
-    with open_path(source, read_only=True) as old, open_path(folder) as new:
+    with new_folder(folder), open_path(source, read_only=True) as old, open_path(folder) as new:
         problems = list(old.check())
         with new.transaction():
             _copy(old._state, new._state, problems)  # noqa: SLF001 - the package's own

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -267,3 +270,29 @@ def test_an_export_beside_a_writer_is_of_one_state(tmp_path: Path, call: str) ->
         writer.import_data(tmp_path / "out") if call == "export_data" else writer.import_sparse(tmp_path / "out")
         assert {record_id: writer.get(record_id) for record_id in writer} == {n: b"%d" % n for n in range(5)}
     assert os.listdir(tmp_path / "out") == ["data"]
+
+
+@pytest.mark.parametrize("moment", ["0.db", "2.db", "lookup/data.new", "lookup/.inc.new", "lookup/.ourdb.new"])
+def test_half_a_backup_is_no_database(tmp_path: Path, moment: str) -> None:
+    """What a process leaves that is killed at a moment is refused, or all there; what an error leaves is nothing."""
+    with OurDB(str(tmp_path / "db"), {"file_size": 2000}, disk=(disk := StepDisk())) as db:
+        db.set_many([(None, b"%d" % number * 100) for number in range(30)])
+        expected = content(db)
+        at = os.path.join("copy", *moment.split("/"))
+        disk.before("create", at, lambda: shutil.copytree(tmp_path / "copy", tmp_path / "killed"))
+        db.backup(tmp_path / "copy")
+        assert not disk.times
+        shutil.rmtree(tmp_path / "copy")
+
+        def fail() -> None:
+            raise OSError(errno.ENOSPC, "a full disk")
+
+        disk.before("create", at, fail)
+        with pytest.raises(OSError, match="a full disk"):
+            db.backup(tmp_path / "copy")
+        assert not (tmp_path / "copy").exists()
+    with suppress(ourdb.UnsupportedFormat), ourdb.new(tmp_path / "killed") as killed:
+        if moment == "0.db":  # nothing was there yet
+            assert list(killed) == []
+        else:
+            assert content(killed) == expected

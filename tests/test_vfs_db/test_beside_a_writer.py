@@ -119,6 +119,29 @@ def test_a_backup_that_is_always_overtaken_gives_up_and_leaves_nothing(
     assert not (tmp_path / "copies").exists()
 
 
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("is_made", [False, True], ids=["new folder", "empty folder"])
+def test_a_backup_that_fails_leaves_nothing(
+    writer: DatabaseVFS, reader: DatabaseVFS, disk: StepDisk, tmp_path: Path, moment: str, is_made: bool
+) -> None:
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, "a full disk")
+
+    dest = tmp_path / "copies" / "first"
+    if is_made:
+        dest.mkdir(parents=True)
+    disk.before("create", os.path.join("first", *moment.split("/")), fail)
+    with pytest.raises(OSError, match="a full disk"):
+        reader.backup(dest)
+    assert (tmp_path / "copies").exists() == is_made
+    assert list(dest.glob("*")) == []
+    reader.backup(dest)
+    with pytest.raises(FileExistsError):
+        reader.backup(dest)
+    with vfs_db.open(dest) as copy:
+        assert content(copy) == content(writer)
+
+
 def test_a_sound_filesystem_has_no_problem_for_one_who_only_reads(writer: DatabaseVFS, reader: DatabaseVFS) -> None:
     """The counters of ids are looked at, too: they were taken for 1 where no id is given out."""
     assert list(reader.check()) == []

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,37 @@ def test_converted_image_is_the_same_tree_and_can_be_written(name: str, tmp_path
         assert isinstance(fs.get("/"), Directory)
     with pytest.raises(FileExistsError):
         vfs_db.convert(folder, tmp_path / "new")
+
+
+@pytest.mark.parametrize("is_made", [False, True], ids=["new folder", "empty folder"])
+def test_a_conversion_that_fails_leaves_the_destination_as_it_was(tmp_path: Path, is_made: bool) -> None:
+    """Here it fails half-way through the entries, as the caller makes an error of the warning about a damaged one."""
+    with vfs_db.open(tmp_path / "source") as fs:
+        fs.file_write("first", b"first" * 1000)
+        fs.file_write("damaged", b"x")
+        assert isinstance(fs.db_metadata, ourdb.OurDB)
+        location = fs.db_metadata.lookup(fs.get("damaged").metadata.id)
+        fs.sync()
+    with (tmp_path / "source" / "metadata" / "0.db").open("r+b") as file:
+        file.seek(location.position + 14)
+        file.write(b"\xff\xfe")
+    destination = tmp_path / "above" / "new"
+    if is_made:
+        destination.mkdir(parents=True)
+    with warnings.catch_warnings(), pytest.raises(vfs_db.DamagedEntry):
+        warnings.simplefilter("error")
+        vfs_db.convert(tmp_path / "source", destination)
+    assert (tmp_path / "above").exists() == is_made
+    assert list(destination.glob("*")) == []
+    with pytest.raises(FileNotFoundError):
+        vfs_db.convert(tmp_path / "nowhere", destination)
+    assert (tmp_path / "above").exists() == is_made
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        problems = vfs_db.convert(tmp_path / "source", destination)
+    assert "unreadable" in {problem.kind for problem in problems}
+    with vfs_db.open(destination) as fs:
+        assert fs.file_read("first") == b"first" * 1000
 
 
 def test_damaged_record_of_an_image_hides_nothing_else(tmp_path: Path) -> None:
