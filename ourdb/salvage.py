@@ -24,7 +24,7 @@ from ourdb.lookup import LookupTable
 from ourdb.record import EMPTY_HEADER, HEADER_SIZE, Header, decode_header
 from ourdb.record_files import RecordFiles
 
-__all__ = ["Commits", "Records", "commits_in", "if_there", "slots_in"]
+__all__ = ["JournalRemains", "Records", "commits_in", "if_there", "slots_in"]
 
 _NO_BOOT_ID: Final = bytes(16)
 _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO)
@@ -164,7 +164,7 @@ def slots_in(disk: Disk, path: str, config: Config) -> dict[int, int]:
 
 
 @attrs.define
-class Commits:
+class JournalRemains:
     """What a journal holds for one of its members: all commits up to the first that is damaged."""
 
     commits: list[tuple[int, list[Operation]]] = attrs.field(factory=list)
@@ -188,13 +188,13 @@ class Commits:
         return found, last
 
 
-def commits_in(disk: Disk, path: str, member: int, identity: bytes | None) -> Commits:
+def commits_in(disk: Disk, path: str, member: int, identity: bytes | None) -> JournalRemains:
     """Return the commits in the journal at *path* for its *member*; none if there is no journal, or it is another's.
 
     A commit counts if its checksum is right, or if the one behind it confirms what it holds. With another boot id than
     today's, commits behind the last checkpoint's mark count only as long as their records are whole.
     """
-    found = Commits()
+    found = JournalRemains()
     journal = None
     with if_there():
         journal = Journal(disk, path, read_only=True)
