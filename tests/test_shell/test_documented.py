@@ -54,6 +54,27 @@ def test_each_command_prints_one_json_value(tmp_path: Path) -> None:
     assert {one["path"] for one in by_command["history f"]} == {"/a/f"}
 
 
+def test_the_examples_of_the_help_do_what_they_show(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_text("a photo")
+    names = json.loads(run(tmp_path / "t", "help", "--json").stdout)
+    helps = [
+        json.loads(line)["help"]
+        for line in run(tmp_path / "t", "\n".join(f"help {name}" for name in names), "--json").stdout.splitlines()
+    ]
+    lines = [f"lcd '{tmp_path / 'photos'}'", "lcd .."]
+    for number, text in enumerate(helps):
+        _, _, examples = text.partition("\nexamples:\n")
+        lines += [
+            f"mkdir -p /{number}/docs/old", f"cd /{number}", "write docs/a.txt 'the sum'", "write notes.txt 42", "write b.txt b",
+            *(line.strip() for line in examples.splitlines()),
+        ]  # fmt: skip
+    result = run(tmp_path / "t", "\n".join(lines))
+    assert (result.stderr, result.returncode) == (b"", 0)
+    assert len(lines) > 5 * len(names) + 30
+    assert (tmp_path / "docs" / "a.txt").read_text() == "the sum"
+
+
 def test_a_script_that_is_not_whole_is_one_value(tmp_path: Path) -> None:
     result = run(tmp_path / "t", "pwd\necho 'one", "--json")
     assert (json.loads(result.stdout), result.returncode) == ({"error": "vfs-shell: no closing '", "status": 2}, 2)

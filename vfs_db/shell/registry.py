@@ -4,8 +4,9 @@
     def pwd(session: Session, options: Namespace) -> None:
         session.print(session.folder)
 
-A command adds its operands and options in a function that takes the parser, given as `arguments`. With `--json` it writes
-one value by `session.value`; what it prints instead becomes the value `{"output": TEXT}`.
+A command adds its operands and options in a function that takes the parser, given as `arguments`; its help ends with
+`examples`, which a test runs. With `--json` it writes one value by `session.value`; what it prints instead becomes the value
+`{"output": TEXT}`.
 """
 
 from __future__ import annotations
@@ -58,11 +59,16 @@ class _Help(argparse.Action):
 
 
 class Formatter(argparse.HelpFormatter):
-    """argparse's, as wide as the terminal."""
+    """argparse's, as wide as the terminal; operands of which there is nothing to say are in the usage only."""
 
     def __init__(self, prog: str) -> None:
         # argparse makes one for each option, and would import shutil to learn the width.
         super().__init__(prog, width=terminal_width(sys.__stdout__) - 2)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """Add *action* to the list of options and operands."""
+        if action.option_strings or action.help:
+            super().add_argument(action)
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
         """Show operands like `SOURCE... TARGET` as they are."""
@@ -75,15 +81,22 @@ class Formatter(argparse.HelpFormatter):
 class Parser(argparse.ArgumentParser):
     """argparse, but an error is an exception, `-h` is free, and options may stand between operands."""
 
-    def __init__(self, prog: str, description: str) -> None:
+    def __init__(self, prog: str, description: str, examples: Sequence[str]) -> None:
         super().__init__(
             prog=prog, description=description, add_help=False, allow_abbrev=False, formatter_class=Formatter
         )
+        self._positionals.title = "operands"
+        self._examples = examples
         self.add_argument("--help", action=_Help, nargs=0, help=argparse.SUPPRESS)
 
     def flag(self, option: str, dest: str, help: str) -> None:
         """Add an option without a value."""
         self.add_argument(*option.split(), dest=dest, action="store_true", help=help)
+
+    def format_help(self) -> str:
+        """Return the help: argparse's, and the examples, whose lines are not to be filled."""
+        title = "\nexamples:\n" if self._examples else ""
+        return super().format_help() + title + "".join(f"  {one}\n" for one in self._examples)
 
     def parse(self, words: Sequence[str]) -> Namespace:
         """Return the options and operands in *words*. Raises UsageError, HelpWanted."""
@@ -144,7 +157,7 @@ _Function = Callable[[Session, Namespace], int | None]
 class Registered(NamedTuple):
     """A command: what it does, in a line, its function, what makes its parser, and what its patterns match.
 
-    *rewrite* turns spellings that argparse has no word for (`head -5`) into ones that it has.
+    *rewrite* turns spellings that argparse has no word for (`head -5`) into ones that it has. *examples*: for its help.
     """
 
     name: str
@@ -153,10 +166,11 @@ class Registered(NamedTuple):
     arguments: Callable[[Parser], None]
     patterns: Patterns
     rewrite: Callable[[list[str]], list[str]]
+    examples: Sequence[str]
 
     def parser(self) -> Parser:
         """Return the command's option parser, made when it is needed."""
-        parser = Parser(self.name, self.summary)
+        parser = Parser(self.name, self.summary, self.examples)
         self.arguments(parser)
         return parser
 
@@ -171,11 +185,12 @@ def command(
     *,
     patterns: Patterns = Patterns.paths,
     rewrite: Callable[[list[str]], list[str]] = _as_they_are,
+    examples: Sequence[str] = (),
 ) -> Callable[[_Function], _Function]:
     """Register the decorated function as the command *name*."""
 
     def register(function: _Function) -> _Function:
-        COMMANDS[name] = Registered(name, summary, function, arguments, patterns, rewrite)
+        COMMANDS[name] = Registered(name, summary, function, arguments, patterns, rewrite, examples)
         return function
 
     return register

@@ -34,7 +34,7 @@ def _mkdir_arguments(parser: Parser) -> None:
     _some_paths(parser)
 
 
-@command("mkdir", "make folders", _mkdir_arguments)
+@command("mkdir", "make folders", _mkdir_arguments, examples=["mkdir -p 2024/may"])
 def mkdir(session: Session, options: Namespace) -> None:
     made = []
     for path in options.paths:
@@ -121,7 +121,13 @@ def _write(session: Session, options: Namespace, mode: str) -> None:
     _show_changed(session, [path])
 
 
-@command("write", "make TEXT (as it is) a file's content", _text_arguments, patterns=Patterns.nothing)
+@command(
+    "write",
+    "make TEXT (as it is) a file's content",
+    _text_arguments,
+    patterns=Patterns.nothing,
+    examples=["write notes.txt 'two  words'"],
+)
 def write(session: Session, options: Namespace) -> None:
     is_there = session.fs.exists(session.path(options.path))
     question = f"replace '{options.path}'?"
@@ -130,7 +136,13 @@ def write(session: Session, options: Namespace) -> None:
     _write(session, options, "wb")
 
 
-@command("append", "add TEXT (as it is) to a file", _text_arguments, patterns=Patterns.nothing)
+@command(
+    "append",
+    "add TEXT (as it is) to a file",
+    _text_arguments,
+    patterns=Patterns.nothing,
+    examples=["append notes.txt more"],
+)
 def append(session: Session, options: Namespace) -> None:
     _write(session, options, "ab")
 
@@ -140,7 +152,11 @@ def _echo_arguments(parser: Parser) -> None:
 
 
 @command(
-    "echo", "write TEXT and a new line (-n: none); > FILE and >> FILE keep it", _echo_arguments, rewrite=all_operands
+    "echo",
+    "write TEXT and a new line (-n: none); > FILE and >> FILE keep it",
+    _echo_arguments,
+    rewrite=all_operands,
+    examples=["echo more >> notes.txt"],
 )
 def echo(session: Session, options: Namespace) -> None:
     words = list(options.words)
@@ -167,7 +183,13 @@ def _joined_size(words: list[str]) -> list[str]:
     return words if at < 0 or at + 1 == len(words) else [*words[:at], f"-s{words[at + 1]}", *words[at + 2 :]]
 
 
-@command("truncate", "cut files off, or make them longer with zeros", _truncate_arguments, rewrite=_joined_size)
+@command(
+    "truncate",
+    "cut files off, or make them longer with zeros",
+    _truncate_arguments,
+    rewrite=_joined_size,
+    examples=["truncate -s 1M disk.img"],
+)
 def truncate(session: Session, options: Namespace) -> None:
     try:
         wanted = size(options.size)
@@ -221,7 +243,13 @@ def _dashed_mode(words: list[str]) -> list[str]:
     return [f",{word}" if re.fullmatch("-[rwxXst]+", word) else word for word in words]
 
 
-@command("chmod", "change modes", _chmod_arguments, rewrite=_dashed_mode)
+@command(
+    "chmod",
+    "change modes",
+    _chmod_arguments,
+    rewrite=_dashed_mode,
+    examples=["chmod 640 notes.txt", "chmod -R go-w,a+X docs"],
+)
 def chmod(session: Session, options: Namespace) -> None:
     _new_mode(options.mode, 0, is_directory=False)
     changed = []
@@ -278,7 +306,7 @@ def _chown_arguments(parser: Parser) -> None:
     _some_paths(parser)
 
 
-@command("chown", "change owner and group", _chown_arguments)
+@command("chown", "change owner and group", _chown_arguments, examples=["chown -R me:staff docs"])
 def chown(session: Session, options: Namespace) -> None:
     owner, _, group = options.owner.partition(":")
     changed = []

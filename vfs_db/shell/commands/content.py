@@ -56,7 +56,7 @@ def _cat_arguments(parser: Parser) -> None:
     _files(parser)
 
 
-@command("cat", "write files to the output, byte for byte", _cat_arguments)
+@command("cat", "write files to the output, byte for byte", _cat_arguments, examples=["cat docs/*.txt > all.txt"])
 def cat(session: Session, options: Namespace) -> None:
     number, is_new_line = 1, True
     for _, _, file in _each(session, "cat", options.paths):
@@ -100,7 +100,13 @@ def _print_title(session: Session, options: Namespace, index: int) -> None:
         session.print(f"{chr(10) if index else ''}==> {session.shown(options.paths[index])} <==")
 
 
-@command("head", "write the first lines", _head_arguments, rewrite=_dashed_number)
+@command(
+    "head",
+    "write the first lines",
+    _head_arguments,
+    rewrite=_dashed_number,
+    examples=["head -n 3 notes.txt", "head -c 4K notes.txt"],
+)
 def head(session: Session, options: Namespace) -> None:
     for index, _, file in _each(session, "head", options.paths):
         _print_title(session, options, index)
@@ -113,7 +119,13 @@ def head(session: Session, options: Namespace) -> None:
         _write_range(session, file, 0, end)
 
 
-@command("tail", "write the last lines", _head_arguments, rewrite=_dashed_number)
+@command(
+    "tail",
+    "write the last lines",
+    _head_arguments,
+    rewrite=_dashed_number,
+    examples=["tail -n 3 notes.txt", "tail -n +2 notes.txt"],
+)
 def tail(session: Session, options: Namespace) -> None:
     for index, _, file in _each(session, "tail", options.paths):
         _print_title(session, options, index)
@@ -207,7 +219,7 @@ def _wc_arguments(parser: Parser) -> None:
     _files(parser)
 
 
-@command("wc", "count lines, words and bytes", _wc_arguments)
+@command("wc", "count lines, words and bytes", _wc_arguments, examples=["wc -l docs/*.txt"])
 def wc(session: Session, options: Namespace) -> None:
     wanted = [name for name in ("lines", "words", "chars", "bytes") if getattr(options, name)]
     wanted = wanted or ["lines", "words", "bytes"]
@@ -237,7 +249,12 @@ def _hexdump_arguments(parser: Parser) -> None:
     _files(parser)
 
 
-@command("hexdump", "write a file's bytes as hexadecimal numbers", _hexdump_arguments)
+@command(
+    "hexdump",
+    "write a file's bytes as hexadecimal numbers",
+    _hexdump_arguments,
+    examples=["hexdump -C -n 64 notes.txt"],
+)
 def hexdump(session: Session, options: Namespace) -> None:
     if options.skip < 0 or (options.length or 0) < 0:
         raise UsageError("hexdump: -n and -s take a number that is not negative")

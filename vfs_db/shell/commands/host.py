@@ -60,8 +60,12 @@ def _put_arguments(parser: Parser) -> None:
 
 
 @command(
-    "put", "copy from the host: into DEST if it is a folder, else under that name", _put_arguments, patterns=Patterns.host
-)  # fmt: skip
+    "put",
+    "copy from the host: into DEST if it is a folder, else under that name",
+    _put_arguments,
+    patterns=Patterns.host,
+    examples=["put -r photos /", "put -ru photos /", "put - notes.txt"],
+)
 def put(session: Session, options: Namespace) -> None:
     *sources, target = options.operands if len(options.operands) > 1 else [*options.operands, "."]
     from vfs_db.shell.progress import Progress
@@ -128,7 +132,12 @@ def _get_arguments(parser: Parser) -> None:
                         "the host's current folder")  # fmt: skip
 
 
-@command("get", "copy to the host: into LOCAL if it is a folder, else under that name", _get_arguments)
+@command(
+    "get",
+    "copy to the host: into LOCAL if it is a folder, else under that name",
+    _get_arguments,
+    examples=["get -r docs .", "get -ru docs .", "get notes.txt -"],
+)
 def get(session: Session, options: Namespace) -> None:
     *sources, target = options.operands if len(options.operands) > 1 else [*options.operands, "."]
     if target == "-":
@@ -225,7 +234,7 @@ def _lls_arguments(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", default=["."])
 
 
-@command("lls", "list folders of the host", _lls_arguments, patterns=Patterns.host)
+@command("lls", "list folders of the host", _lls_arguments, patterns=Patterns.host, examples=["lls -l photos"])
 def lls(session: Session, options: Namespace) -> None:
     found: list[tuple[str, str]] = []
     for path in map(os.path.expanduser, options.paths):
@@ -289,7 +298,14 @@ def _command_argument(parser: Parser) -> None:
     parser.add_argument("command", metavar="COMMAND...", nargs="*")
 
 
-@command("!", "run a command of the host", _command_argument, patterns=Patterns.nothing, rewrite=all_operands)
+@command(
+    "!",
+    "run a command of the host",
+    _command_argument,
+    patterns=Patterns.nothing,
+    rewrite=all_operands,
+    examples=["!ls -l photos | wc -l"],
+)
 def bang(session: Session, options: Namespace) -> int:
     text = " ".join(options.command)
     if not text.strip():

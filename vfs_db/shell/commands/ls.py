@@ -38,7 +38,7 @@ def _arguments(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*")
 
 
-@command("ls", "list folders", _arguments)
+@command("ls", "list folders", _arguments, examples=["ls -la docs", "ls -lhSr *.txt"])
 def ls(session: Session, options: Namespace) -> None:
     single: list[_Named] = []
     folders: list[tuple[str, Directory]] = []

@@ -149,12 +149,12 @@ def _copy(session: Session, entry: FSEntry, source: str, target: str, options: N
         session.fs.copy(source, target)
 
 
-@command("cp", "copy files, or folders with -r", _cp_arguments)
+@command("cp", "copy files, or folders with -r", _cp_arguments, examples=["cp -r docs copy", "cp *.txt docs"])
 def cp(session: Session, options: Namespace) -> None:
     _transfer(session, options, "cp")
 
 
-@command("mv", "move or rename", _operands)
+@command("mv", "move or rename", _operands, examples=["mv *.txt docs"])
 def mv(session: Session, options: Namespace) -> None:
     _transfer(session, options, "mv")
 
@@ -168,7 +168,7 @@ def _rm_arguments(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*")
 
 
-@command("rm", "remove files and links, or folders with -r", _rm_arguments)
+@command("rm", "remove files and links, or folders with -r", _rm_arguments, examples=["rm -rf docs"])
 def rm(session: Session, options: Namespace) -> None:
     if not options.paths and not options.force:
         raise UsageError("rm: missing operand")
@@ -232,7 +232,7 @@ def _ln_arguments(parser: Parser) -> None:
     parser.add_argument("operands", metavar="TARGET... [LINK]", nargs="+")
 
 
-@command("ln", "make symbolic links", _ln_arguments)
+@command("ln", "make symbolic links", _ln_arguments, examples=["ln -s docs/a.txt latest"])
 def ln(session: Session, options: Namespace) -> None:
     if not options.symbolic:
         raise UsageError("ln: there are no hard links here; give -s")

@@ -51,7 +51,7 @@ def _tree_arguments(parser: Parser) -> None:
     parser.add_argument("path", metavar="PATH", nargs="?", default=".")
 
 
-@command("tree", "draw the folders and what is in them", _tree_arguments)
+@command("tree", "draw the folders and what is in them", _tree_arguments, examples=["tree -L 2 docs"])
 def tree(session: Session, options: Namespace) -> None:
     top = session.fs.get_followed(session.path(options.path))
     if session.as_json:
@@ -156,7 +156,7 @@ def _stat_arguments(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="+")
 
 
-@command("stat", "show all that is known of entries", _stat_arguments)
+@command("stat", "show all that is known of entries", _stat_arguments, examples=["stat -c '%A %s %n' docs/*"])
 def stat(session: Session, options: Namespace) -> None:
     values = []
     for path in options.paths:

@@ -22,11 +22,11 @@ _TYPES: Final = {"f": FileType.file, "d": FileType.directory, "l": FileType.syml
 
 def _find_arguments(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", default=["."])
-    parser.add_argument("-name", metavar="PATTERN")
-    parser.add_argument("-type", choices=list(_TYPES))
-    parser.add_argument("-size", metavar="[+-]N[ckMG]", help="+10k: more than 10 KiB")
+    parser.add_argument("-name", metavar="PATTERN", help="the name matches: * ? [...]")
+    parser.add_argument("-type", choices=list(_TYPES), help="a file, folder (d) or link")
+    parser.add_argument("-size", metavar="[+-]N[ckMG]", help="+10k: more than 10 KiB; -10k: less; c: bytes")
     parser.add_argument("-newer", metavar="FILE", help="changed after FILE")
-    parser.add_argument("-maxdepth", metavar="N", type=int)
+    parser.add_argument("-maxdepth", metavar="N", type=int, help="at most so many levels below PATH")
     parser.flag("-print0", "with_nul", "end each path with a NUL byte")
     parser.flag("-print", "with_newline", "end each path with a new line, as without it")
 
@@ -43,8 +43,13 @@ def _joined_sizes(words: list[str]) -> list[str]:
 
 
 @command(
-    "find", "list what passes tests, in all folders below", _find_arguments, patterns=Patterns.first, rewrite=_joined_sizes
-)  # fmt: skip
+    "find",
+    "list what passes tests, in all folders below",
+    _find_arguments,
+    patterns=Patterns.first,
+    rewrite=_joined_sizes,
+    examples=["find docs -name '*.txt' -size -10k", "find -type d -maxdepth 1"],
+)
 def find(session: Session, options: Namespace) -> None:
     if session.as_json:
         session.values(as_json(path, entry) for _, path, entry in _found(session, options))
@@ -123,7 +128,12 @@ class _Search(NamedTuple):
     has_names: bool
 
 
-@command("grep", "write the lines that match a pattern", _grep_arguments)
+@command(
+    "grep",
+    "write the lines that match a pattern",
+    _grep_arguments,
+    examples=["grep -rin 'total\\|sum' docs", "grep -E '^[0-9]+$' notes.txt"],
+)
 def grep(session: Session, options: Namespace) -> int:
     from vfs_db.grep import Syntax, compile_pattern
 
@@ -251,7 +261,7 @@ def _du_arguments(parser: Parser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", default=["."])
 
 
-@command("du", "add up sizes (of contents, in KiB)", _du_arguments)
+@command("du", "add up sizes (of contents, in KiB)", _du_arguments, examples=["du -hs *", "du -h -d 1"])
 def du(session: Session, options: Namespace) -> None:
     if session.as_json:
         session.values({"path": path, "size": size} for _, path, size in _usages(session, options))

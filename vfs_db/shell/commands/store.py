@@ -13,7 +13,7 @@ def _a_path(parser: Parser) -> None:
     parser.add_argument("path", metavar="PATH")
 
 
-@command("history", "list the kept versions of an entry, newest first", _a_path)
+@command("history", "list the kept versions of an entry, newest first", _a_path, examples=["history notes.txt"])
 def history(session: Session, options: Namespace) -> None:
     versions = session.fs.history(session.path(options.path))
     if session.as_json:
@@ -66,7 +66,7 @@ def _compact_arguments(parser: Parser) -> None:
     parser.flag("-f", "force", "do not ask")
 
 
-@command("compact", "take back the space of what was deleted", _compact_arguments)
+@command("compact", "take back the space of what was deleted", _compact_arguments, examples=["compact --drop-history"])
 def compact(session: Session, options: Namespace) -> None:
     question = "forget all older versions?"
     if options.drop_history and not options.force and not session.confirm(question):
@@ -80,7 +80,7 @@ def _backup_arguments(parser: Parser) -> None:
     parser.add_argument("folder", metavar="DIR", help="a new folder of the host")
 
 
-@command("backup", "copy the whole filesystem to a new folder", _backup_arguments)
+@command("backup", "copy the whole filesystem to a new folder", _backup_arguments, examples=["backup copy"])
 def backup(session: Session, options: Namespace) -> None:
     session.fs.backup(options.folder)
     if session.as_json:
@@ -92,7 +92,7 @@ def _tell(session: Session, state: str) -> None:
         session.value({"transaction": state})
 
 
-@command("begin", "open a transaction over the commands that follow")
+@command("begin", "open a transaction over the commands that follow", examples=["begin; rm -rf docs; rollback"])
 def begin(session: Session, options: Namespace) -> None:
     session.begin()
     _tell(session, "open")

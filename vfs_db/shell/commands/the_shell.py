@@ -25,7 +25,9 @@ def _help_arguments(parser: Parser) -> None:
     parser.add_argument("name", metavar="COMMAND", nargs="?")
 
 
-@command("help", "list the commands, or explain one", _help_arguments, patterns=Patterns.nothing)
+@command(
+    "help", "list the commands, or explain one", _help_arguments, patterns=Patterns.nothing, examples=["help find"]
+)
 def help_(session: Session, options: Namespace) -> None:
     if options.name is not None:
         _explain(session, options.name)
@@ -59,7 +61,7 @@ def _list_commands(session: Session) -> None:
 
 
 def _exit_arguments(parser: Parser) -> None:
-    parser.add_argument("status", nargs="?", type=int, default=0)
+    parser.add_argument("status", metavar="STATUS", nargs="?", type=int, default=0)
 
 
 @command("exit", "leave", _exit_arguments)
