@@ -20,10 +20,8 @@ from __future__ import annotations
 import os
 import struct
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
-
-import attrs
 
 from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord
@@ -38,8 +36,7 @@ _CHECKSUM: Final = struct.Struct("<I")
 _SIZE_MAX: Final = 1 << 16
 
 
-@attrs.frozen
-class Pointer:
+class Pointer(NamedTuple):
     """The partner of a database: *folder* is its path, *has_journal* says whether the journal is there."""
 
     folder: str

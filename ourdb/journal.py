@@ -48,8 +48,6 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 from zlib import crc32
 
-import attrs
-
 from ourdb.disk import Disk
 from ourdb.errors import UnsupportedFormat
 
@@ -107,8 +105,7 @@ def journal_path(folder: str) -> str:
     return os.path.join(folder, "journal")
 
 
-@attrs.frozen
-class Member:
+class Member(NamedTuple):
     """One database's state when a generation began."""
 
     identity: bytes
@@ -117,8 +114,7 @@ class Member:
     next_id: int
 
 
-@attrs.frozen
-class JournalHeader:
+class JournalHeader(NamedTuple):
     """A header slot, decoded."""
 
     generation: int
@@ -137,7 +133,7 @@ class JournalHeader:
         flags = UNSYNCED if self.unsynced else 0
         raw = HEADER.pack(MAGIC, FORMAT, len(self.members), flags, self.salt, self.generation, self.boot_id)
         for member in self.members:
-            raw += MEMBER.pack(*attrs.astuple(member))
+            raw += MEMBER.pack(*member)
         raw = raw.ljust(SLOT_SIZE - CHECKSUM.size, b"\0")
         return raw + CHECKSUM.pack(crc32(raw))
 
