@@ -71,7 +71,10 @@ class Snapshot:
     def get(self, record_id: int) -> bytes:
         """Return the record's data. Raises RecordNotFound, IdOutOfRange, CorruptRecord."""
         if record_id.__class__ is int and record_id >= 0 and self._is_open:  # the short path: a third of the time
-            data = self.store.mapped(self._locate(record_id))
+            try:
+                data = self.store.mapped(self._locate(record_id))
+            except ValueError:
+                data = None  # the maps were closed meanwhile: the general way tells
             if data is not None:
                 self.confirm()
                 return data

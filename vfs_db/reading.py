@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, TextIO
 from vfs_db import chunks
 from vfs_db.attributes import stat_of
 from vfs_db.entries import Directory, File, FSEntry, Symlink
-from vfs_db.errors import os_error
+from vfs_db.errors import InvalidName, os_error
 from vfs_db.metadata import FileType
 from vfs_db.name_tree import Children
 from vfs_db.path import PathLike, as_text, join
@@ -79,8 +79,8 @@ class ReadableFS:
         """Say whether there is something at *path*; a link is there whether or not it leads anywhere."""
         try:
             return self._locate(path, False)[2] is not None
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in (errno.EIO, errno.ESTALE):
+        except OSError as error:  # InvalidName is one; a ValueError that is none is the closed filesystem's
+            if error.errno in (errno.EIO, errno.ESTALE):
                 raise
             return False
 
@@ -103,7 +103,7 @@ class ReadableFS:
     def _is(self, path: PathLike, kind: type) -> bool:
         try:
             return type(self._entry(path, True)) is kind
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, InvalidName):
             return False
 
     def link_read(self, path: PathLike) -> str:

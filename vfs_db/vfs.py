@@ -201,6 +201,7 @@ class DatabaseVFS(WritableFS):
         from vfs_db import maintenance
 
         with self._state.lock:
+            self._state.check_open()
             if strict_v1:
                 from vfs_db.version_1 import to_version_1
 
@@ -225,15 +226,18 @@ class DatabaseVFS(WritableFS):
         """Return figures about the databases, under "data" and "metadata", as far as they tell."""
         from vfs_db import maintenance
 
+        self._state.check_open()
         return maintenance.stats(self._state)
 
     def sync(self) -> None:
         """Make all finished calls survive a power cut, where the databases can."""
         with self._state.lock:
+            self._state.check_open()
             self._state.databases.each("sync")
 
     def refresh(self) -> None:
         """See what another process has committed since; what was cached is read again."""
+        self._state.check_open()
         self._state.refresh()
 
     @property

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import io
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,41 @@ def test_every_public_method_is_called_over_every_kind_of_database() -> None:
 
 def is_on_disk(fs: DatabaseVFS) -> bool:
     return bool(fs.metadata_dir)
+
+
+def test_after_closing_every_method_says_so(fs: DatabaseVFS, tmp_path: Path) -> None:
+    """Whatever it is asked: even that nothing is there would be an answer, and a wrong one."""
+    file = fs.file_write("f", b"content")
+    root = fs.root_get()
+    out, host = tmp_path / "out", tmp_path / "host"
+    host.mkdir()
+    (host / "f").write_bytes(b"host")
+    given = {
+        "path": "f", "src": "f", "dst": "g", "old_path": "f", "new_path": "g", "target": "f", "pattern": "*",
+        "directory": root, "entry": file, "data": b"x", "text": "x", "size": 0, "mode": 0o600, "owner": "me", "group": "us",
+        "dest": out, "host_dir": host, "host_path": host / "f",
+    }  # fmt: skip
+    fs.close()
+    answers = {}
+    for name, method in inspect.getmembers(fs, inspect.ismethod):
+        parameters = inspect.signature(method).parameters.values()
+        needed = [one.name for one in parameters if one.default is one.empty and one.kind is not one.VAR_KEYWORD]
+        if name.startswith("_") or name in ("close", "destroy"):
+            continue
+        try:
+            answer = method(*(given[one] for one in needed))
+            if isinstance(answer, AbstractContextManager):
+                with answer:
+                    pass
+            elif isinstance(answer, Iterator):
+                answer = list(answer)
+            answers[name] = answer
+        except ValueError as error:
+            if "the filesystem is closed" not in str(error):
+                answers[name] = error
+    assert answers == {}
+    assert [path.name for path in host.iterdir()] == ["f"]
+    assert not out.exists()
 
 
 def test_snapshot_is_of_one_state_or_refused(fs: DatabaseVFS) -> None:
