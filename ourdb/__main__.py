@@ -1,4 +1,8 @@
-"""`python -m ourdb COMMAND PATH …`: look at a database, mend it, copy it. Exit status 0, 1 (failed), 2 (usage)."""
+"""`python -m ourdb COMMAND PATH …`: look at a database, mend it, copy it.
+
+Exit status: 0, 1 (failed; for `check` and `dump` also: something is damaged), 2 (usage). `repair` has done its work with
+status 0, whatever was lost before: what it prints names each id whose record is gone.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import ourdb
-from ourdb.errors import CorruptRecord, OurDBError
+from ourdb.errors import CorruptRecord, OurDBError, SnapshotOvertaken
+from ourdb.location import split
 
 __all__ = ["main"]
 
@@ -158,7 +163,7 @@ def dump(arguments: argparse.Namespace) -> int:
                 print(f"ourdb: id {record_id}: {error}", file=sys.stderr)
                 status = 1
                 continue
-            file_number, position = location >> 32, location & 0xFFFFFFFF
+            file_number, position = split(location)
             if arguments.json:
                 _print_json(
                     {"id": record_id, "file": file_number, "position": position, "size": len(data), "hex": data.hex()}
@@ -188,7 +193,10 @@ def check(arguments: argparse.Namespace) -> int:
 
 @_command(_config_arguments)
 def repair(arguments: argparse.Namespace) -> int:
-    """Rebuild a lost or damaged table from the record files; the old one is kept as lookup.old."""
+    """Rebuild a lost or damaged table from the record files; the old one is kept as lookup.old.
+
+    Names what was lost, and exits with status 0 all the same: it is as whole as can be.
+    """
     names = ("record_nr_max", "record_size_max", "file_size", "keysize")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.key_value:
@@ -202,6 +210,7 @@ def repair(arguments: argparse.Namespace) -> int:
                 "guessed_ids": report.guessed_ids,
                 "duplicate_ids": report.duplicate_ids,
                 "gaps": report.gaps,
+                "lost_ids": report.lost_ids,
                 "lost": [{"path": path, "position": position, "size": size} for path, position, size in report.lost],
             }
         )
@@ -215,6 +224,8 @@ def repair(arguments: argparse.Namespace) -> int:
         print(f"{report.gaps} places hold zeros, where records were deleted")
     for path, position, size in report.lost:
         print(f"{path}, position {position}: {size} bytes hold no whole record")
+    for record_id in report.lost_ids:
+        print(f"id {record_id}: its record is not whole any more, and gone")
     for record_id in report.duplicate_ids:
         print(f"id {record_id}: more than one history claims it; the newest was taken")
     return 0
@@ -308,7 +319,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ourdb", description="Look at an OurDB database, mend it, copy it.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (function, add_arguments) in _COMMANDS.items():
-        command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        text = function.__doc__ or ""
+        command = commands.add_parser(name, help=text.partition("\n")[0], description=text)
         command.add_argument("path", metavar="PATH", help="the database's folder")
         command.add_argument("--json", action="store_true", help="print JSON")
         add_arguments(command)
@@ -324,6 +336,9 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except SnapshotOvertaken:
+        print(f"ourdb: {arguments.path}: its writer went on while it was read; run the command again", file=sys.stderr)
         return 1
     except (OurDBError, OSError, ValueError, TypeError) as error:
         print(f"ourdb: {error}", file=sys.stderr)

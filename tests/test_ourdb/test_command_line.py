@@ -126,6 +126,22 @@ def test_a_lost_table_is_rebuilt(path: str) -> None:
     assert good("get", path, "1") == b"one again"
 
 
+def test_repair_names_the_records_that_are_gone(path: str, tmp_path: Path) -> None:
+    with ourdb.new(path) as db:
+        locations = {record_id: db.lookup(record_id) for record_id in db}
+    copy = str(tmp_path / "copy")
+    with open(os.path.join(path, "0.db"), "r+b") as file:
+        file.seek(locations[2].position + 13)
+        file.write(b"!")
+    shutil.copytree(path, copy)
+    report = json_of("repair", path)
+    assert (report["records"], report["lost_ids"]) == (1, [2])
+    text = good("repair", copy).decode().splitlines()
+    assert [line for line in text if line.startswith("id ")] == ["id 2: its record is not whole any more, and gone"]
+    with ourdb.new(path) as db:
+        assert {record_id: db.get(record_id) for record_id in db} == {1: b"one again"}
+
+
 FAILING = [
     (["get", "{path}", "3"], "Record not found: id 3"),
     (["get", "{path}", "100"], "Index out of bounds"),
