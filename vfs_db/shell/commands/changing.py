@@ -100,8 +100,12 @@ def touch(session: Session, options: Namespace) -> None:
 # Content
 
 
-def _text_arguments(parser: Parser) -> None:
+def _write_arguments(parser: Parser) -> None:
     parser.flag("-f --force", "force", "replace a file without asking")
+    _text_arguments(parser)
+
+
+def _text_arguments(parser: Parser) -> None:
     parser.add_argument("path", metavar="PATH")
     parser.add_argument("text", metavar="TEXT", nargs="*", help="without it, standard input is taken")
 
@@ -124,7 +128,7 @@ def _write(session: Session, options: Namespace, mode: str) -> None:
 @command(
     "write",
     "make TEXT (as it is) a file's content",
-    _text_arguments,
+    _write_arguments,
     patterns=Patterns.nothing,
     examples=["write notes.txt 'two  words'"],
 )
