@@ -10,29 +10,18 @@ from collections.abc import Callable, Iterator
 from typing import overload
 
 from vfs_db.id_list import NO_IDS, IdList, id_list
-from vfs_db.page import IDS_MAX, CorruptPage, IdPage, Page, PageSource
+from vfs_db.page import IDS_MAX, CorruptPage, IdPage, Page, PagedIds, PageSource, page_of
 
 __all__ = ["ChunkIds", "ChunkPages", "appended", "build", "cut"]
 
 
-class ChunkIds(IdList):
+class ChunkIds(PagedIds):
     """The ids of a large file's chunks: each access reads a page per level."""
-
-    __slots__ = ("length", "owner_id", "root", "source")
-
-    def __init__(self, root: int, length: int, owner_id: int, source: PageSource | None) -> None:
-        self.root = root
-        self.length = length
-        self.owner_id = owner_id
-        self.source = source
 
     @property
     def packed(self) -> bytes:  # type: ignore[override]
         """All ids as bytes. Costs every page."""
         return self.part(0, self.length)
-
-    def __len__(self) -> int:
-        return self.length
 
     @overload
     def __getitem__(self, index: int) -> int: ...
@@ -69,7 +58,7 @@ class ChunkIds(IdList):
         return b"".join(parts)
 
     def _leaf(self, index: int) -> IdPage:
-        page = _page(self.source, self.root, self.owner_id)
+        page = page_of(self.source, self.root, self.owner_id, IdPage)
         while page.level:
             page = _below(page, self.source, index // IDS_MAX**page.level % IDS_MAX, self.owner_id)
         return page
@@ -85,7 +74,7 @@ class ChunkIds(IdList):
             seen.add(page_id)
             yield page_id
             if level:
-                page = _page(self.source, page_id, self.owner_id)
+                page = page_of(self.source, page_id, self.owner_id, IdPage)
                 if level > 0 and page.level != level:
                     raise CorruptPage(
                         f"page {page.id} of file {self.owner_id} has level {page.level}, expected {level}"
@@ -97,31 +86,11 @@ class ChunkIds(IdList):
         """Return the same list, read from *source*."""
         return ChunkIds(self.root, self.length, self.owner_id, source)
 
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, ChunkIds):
-            return (self.root, self.length) == (other.root, other.length)
-        return super().__eq__(other)
-
-    def __hash__(self) -> int:
-        return hash((self.root, self.length))
-
-    def __repr__(self) -> str:
-        return f"<{self.length} chunks in pages from {self.root} on>"
-
-
-def _page(source: PageSource | None, page_id: int, owner_id: int) -> IdPage:
-    if source is None:
-        raise ValueError(f"file {owner_id} belongs to no filesystem, so its pages can't be read")
-    page = source.page(page_id, owner_id)
-    if type(page) is not IdPage:
-        raise CorruptPage(f"page {page_id} of file {owner_id} holds no ids")
-    return page
-
 
 def _below(page: IdPage, source: PageSource | None, index: int, owner_id: int) -> IdPage:
     if index >= len(page.ids):
         raise CorruptPage(f"page {page.id} of file {owner_id} has {len(page.ids)} pages below, asked for {index}")
-    below = _page(source, page.ids[index], owner_id)
+    below = page_of(source, page.ids[index], owner_id, IdPage)
     if below.level != page.level - 1:
         raise CorruptPage(f"page {below.id} has level {below.level} below page {page.id} of level {page.level}")
     return below
@@ -142,7 +111,7 @@ class ChunkPages:
         return self.changed.get(page_id) or self._source.page(page_id, owner_id)
 
     def load(self, page_id: int) -> IdPage:
-        return _page(self, page_id, self.owner_id)
+        return page_of(self, page_id, self.owner_id, IdPage)
 
     def new(self, level: int, ids: IdList) -> IdPage:
         page_id = self._allocate()

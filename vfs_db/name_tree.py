@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
-from vfs_db.id_list import IdList, id_list
-from vfs_db.page import PAGE_SIZE_MAX, CorruptPage, NamePage, PageSource
+from vfs_db.id_list import id_list
+from vfs_db.page import PAGE_SIZE_MAX, CorruptPage, NamePage, PagedIds, PageSource, page_of
 
 __all__ = ["Children", "Edit", "add", "build", "find", "find_in", "leaf_of", "page_ids", "remove", "scan"]
 
@@ -23,16 +23,8 @@ _LOW: Final = PAGE_SIZE_MAX // 4
 """A page with fewer bytes is put together with its neighbour where both fit _FILL."""
 
 
-class Children(IdList):
+class Children(PagedIds):
     """The ids of a large directory's entries, ordered by name: read from the pages when they are asked for."""
-
-    __slots__ = ("length", "owner_id", "root", "source")
-
-    def __init__(self, root: int, length: int, owner_id: int, source: PageSource | None) -> None:
-        self.root = root
-        self.length = length
-        self.owner_id = owner_id
-        self.source = source
 
     @property
     def packed(self) -> bytes:  # type: ignore[override]
@@ -41,20 +33,6 @@ class Children(IdList):
 
     def __iter__(self) -> Iterator[int]:
         return (one_id for _, one_id in scan(self))
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Children):
-            return (self.root, self.length) == (other.root, other.length)
-        return super().__eq__(other)
-
-    def __hash__(self) -> int:
-        return hash((self.root, self.length))
-
-    def __repr__(self) -> str:
-        return f"<{self.length} children in pages from {self.root} on>"
 
 
 class Edit:
@@ -70,7 +48,11 @@ class Edit:
         self.freed: list[int] = []
 
     def page(self, page_id: int) -> NamePage:
-        return self.made.get(page_id) or self.changed.get(page_id) or _page(self._source, page_id, self.owner_id)
+        return (
+            self.made.get(page_id)
+            or self.changed.get(page_id)
+            or page_of(self._source, page_id, self.owner_id, NamePage)
+        )
 
     def new(self, level: int, names: tuple[bytes, ...], ids: tuple[int, ...]) -> NamePage:
         page_id = self._allocate()
@@ -93,15 +75,6 @@ class Edit:
         """Yield the pages to be written, in their order."""
         yield from self.made.values()
         yield from sorted(self.changed.values(), key=lambda page: -page.level)
-
-
-def _page(source: PageSource | None, page_id: int, owner_id: int) -> NamePage:
-    if source is None:
-        raise ValueError(f"directory {owner_id} belongs to no filesystem, so its pages can't be read")
-    page = source.page(page_id, owner_id)
-    if type(page) is not NamePage:
-        raise CorruptPage(f"page {page_id} of directory {owner_id} holds no names")
-    return page
 
 
 def _below(parent: NamePage, page: NamePage) -> NamePage:
@@ -128,14 +101,14 @@ def find(load: Callable[[int], NamePage], root: int, name: bytes) -> int:
 
 def find_in(children: Children, name: bytes) -> int:
     """Return the id under *name* in a directory, 0 if it isn't there."""
-    return find(lambda page_id: _page(children.source, page_id, children.owner_id), children.root, name)
+    return find(lambda page_id: page_of(children.source, page_id, children.owner_id, NamePage), children.root, name)
 
 
 def leaf_of(children: Children, name: bytes) -> int:
     """Return the id of the lowest page that *name* belongs in, without reading it; 0 where the root is that page."""
-    page = _page(children.source, children.root, children.owner_id)
+    page = page_of(children.source, children.root, children.owner_id, NamePage)
     while page.level > 1:
-        page = _below(page, _page(children.source, page.ids[_index(page, name)], children.owner_id))
+        page = _below(page, page_of(children.source, page.ids[_index(page, name)], children.owner_id, NamePage))
     return page.ids[_index(page, name)] if page.level else 0
 
 
@@ -149,14 +122,14 @@ def scan(children: Children, after: bytes = b"") -> Iterator[tuple[bytes, int]]:
 
 def _leaves(children: Children, after: bytes) -> Iterator[tuple[NamePage, bytes, bytes | None]]:
     seen: set[int] = set()
-    top = _page(children.source, children.root, children.owner_id)
+    top = page_of(children.source, children.root, children.owner_id, NamePage)
     stack: list[tuple[NamePage | None, int, bytes, bytes | None]] = [(None, top.id, b"", None)]
     while stack:
         parent, page_id, low, high = stack.pop()
         if page_id in seen:
             raise CorruptPage(f"page {page_id} of directory {children.owner_id} is there twice")
         seen.add(page_id)
-        page = _page(children.source, page_id, children.owner_id)
+        page = page_of(children.source, page_id, children.owner_id, NamePage)
         if parent is not None:
             _below(parent, page)
         if not page.level:
@@ -171,7 +144,7 @@ def _leaves(children: Children, after: bytes) -> Iterator[tuple[NamePage, bytes,
 def page_ids(children: Children) -> Iterator[int]:
     """Yield the ids of all pages of a directory. Reads those above the lowest level. Raises CorruptPage."""
     seen = {children.root}
-    stack = [_page(children.source, children.root, children.owner_id)]
+    stack = [page_of(children.source, children.root, children.owner_id, NamePage)]
     yield children.root
     while stack:
         page = stack.pop()
@@ -181,7 +154,7 @@ def page_ids(children: Children) -> Iterator[int]:
             seen.add(one)
             yield one
             if page.level > 1:
-                stack.append(_below(page, _page(children.source, one, children.owner_id)))
+                stack.append(_below(page, page_of(children.source, one, children.owner_id, NamePage)))
 
 
 def build(edit: Edit, items: Iterable[tuple[bytes, int]]) -> int:

@@ -21,13 +21,13 @@ import errno
 import os
 import struct
 from itertools import pairwise
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from vfs_db.id_list import IdList
 
 __all__ = [
     "IDS_MAX", "LEVEL_MAX", "PAGE_FIELDS", "PAGE_SIZE_MAX", "CorruptPage", "IdPage", "NamePage", "Page", "PageSource",
-    "decode_page", "encode_page", "peek_name",
+    "PagedIds", "decode_page", "encode_page", "page_of", "peek_name",
 ]  # fmt: skip
 
 PAGE_SIZE_MAX: Final = 4096
@@ -78,12 +78,52 @@ class IdPage(NamedTuple):
 
 
 Page: TypeAlias = NamePage | IdPage
+_P = TypeVar("_P", NamePage, IdPage)
 
 
 class PageSource(Protocol):
     """What reads pages: a filesystem's state, or a change that is being made over it."""
 
     def page(self, page_id: int, owner_id: int, /) -> Page: ...
+
+
+class PagedIds(IdList):
+    """A list of *length* ids that is kept in pages, from the page *root* on: each access reads some of them.
+
+    source: what reads them; without one, as of an entry that was decoded from bytes, only the length can be told.
+    """
+
+    __slots__ = ("length", "owner_id", "root", "source")
+
+    def __init__(self, root: int, length: int, owner_id: int, source: PageSource | None) -> None:
+        self.root = root
+        self.length = length
+        self.owner_id = owner_id
+        self.source = source
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, PagedIds):
+            return (self.root, self.length) == (other.root, other.length)
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return hash((self.root, self.length))
+
+    def __repr__(self) -> str:
+        return f"<{self.length} ids in pages from {self.root} on>"
+
+
+def page_of(source: PageSource | None, page_id: int, owner_id: int, kind: type[_P]) -> _P:
+    """Return a page of the list of entry *owner_id*. Raises CorruptPage for one of the other kind, ValueError without *source*."""
+    if source is None:
+        raise ValueError(f"entry {owner_id} belongs to no filesystem, so its pages can't be read")
+    page = source.page(page_id, owner_id)
+    if not isinstance(page, kind):
+        raise CorruptPage(f"page {page_id} of entry {owner_id} is no {kind.__name__}")
+    return page
 
 
 def encode_page(page: Page) -> bytes:
