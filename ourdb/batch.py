@@ -61,7 +61,10 @@ def commit_batch(commits: Commits, parts: Sequence[Part]) -> list[int] | None:
     staged: list[_Staged] = []
     for part in parts:
         if part.sets or part.deletes:
-            one = _stage(commits, part, operations, inlined, ids)
+            member = commits.index(part.store)
+            one = _stage_sets(part.store, part.sets, member, operations, inlined, ids)
+            if one is not None and part.deletes:
+                one = _stage_deletes(one, part.deletes, member, operations)
             if one is None:
                 return None
             staged.append(one)
@@ -79,13 +82,12 @@ def _is_plain(data: object) -> bool:
     return type(data) is memoryview and data.contiguous and data.nbytes == len(data)
 
 
-def _stage(
-    commits: Commits, part: Part, operations: list[bytes], inlined: list[bytes | memoryview] | None, ids: list[int]
-) -> _Staged | None:
-    store, sets, deletes = part
+def _stage_sets(
+    store: Store, sets: Sequence[tuple[int | None, bytes | memoryview]], member: int, operations: list[bytes],
+    inlined: list[bytes | memoryview] | None, ids: list[int],
+) -> _Staged | None:  # fmt: skip
     config, overlay, files = store.config, store.overlay, store.files
     keysize, slots, id_end, limit = config.keysize, store.table.map, config.record_nr_max, store.plain_limit
-    member = commits.stores[0] is not store
     first = position = files.end_position
     end_file, next_id, count = files.end_file << 32, store.next_id, 0
     size_max = RECORD_DATA_MAX if inlined is None else INLINE_MAX
@@ -128,7 +130,11 @@ def _stage(
         ids.append(record_id)
     if position - first > _BYTES_MAX:
         return None
-    zeros: list[tuple[int, int]] = []
+    return _Staged(store, records, files.end_file, position, next_id, pending, [], count)
+
+
+def _stage_deletes(staged: _Staged, deletes: Sequence[int], member: int, operations: list[bytes]) -> _Staged | None:
+    store, pending, id_end = staged.store, staged.pending, staged.store.config.record_nr_max
     for record_id in deletes:
         if record_id.__class__ is not int or not 0 <= record_id < id_end or record_id in pending:
             return None
@@ -140,6 +146,6 @@ def _stage(
         except CorruptRecord:
             return None  # the general way empties the slot only: zeros could run into another record
         pending[record_id] = 0
-        zeros.append((location, HEADER_SIZE + size))
+        staged.zeros.append((location, HEADER_SIZE + size))
         operations.append(_pack_operation(DELETE, member, size, record_id, 0, location, 0))
-    return _Staged(store, records, files.end_file, position, next_id, pending, zeros, count - len(zeros))
+    return staged._replace(count=staged.count - len(deletes))
