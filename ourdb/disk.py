@@ -1,4 +1,4 @@
-"""Every call to the operating system, in one place.
+"""Every call to the operating system that opens, reads, writes or removes a file, in one place.
 
 `ourdb` touches files only through a `Disk`, so that a test can put one in its place that records, cuts or fails the
 calls, and so that what differs between systems (pread on Windows, flock in WebAssembly) is known to this file alone.
@@ -129,9 +129,9 @@ class Disk:
         """Write all of *parts*, one after the other, at *position*; large ones are not copied together first."""
         size = sum(map(len, parts))
         if size <= _COPIED_MAX:
-            self.write_all(fd, b"".join(parts), position)
-            return
-        written = self.pwritev(fd, parts, position)
+            written = self.pwrite(fd, b"".join(parts), position)
+        else:
+            written = self.pwritev(fd, parts, position)
         if written < size:
             self.write_all(fd, memoryview(b"".join(parts))[written:], position + written)
 
