@@ -1,8 +1,4 @@
-"""`OurDB`: the database as its users see it. The one module that knows all others.
-
-Reading the source: `record` and `location` (bytes), `lookup` and `record_files` (files), `store` (state of one
-database), `journal` (bytes of commits), `commits` (how a change becomes permanent), `recovery`, then this.
-"""
+"""`OurDB`: the database as its users see it. The one module that knows all others; README says in which order to read them."""
 
 from __future__ import annotations
 
@@ -80,8 +76,8 @@ def new(
 
     Options left None are those that the folder was made with, or the reference's defaults for a new one. *reset* empties
     the database first. *synchronous* is what a finished call survives: "normal" a killed process, "full" also a power
-    cut, "off" a normal exit. *timeout*: seconds to wait for another process that writes to the folder, and, if not 0,
-    for another thread's transaction.
+    cut, "off" a normal exit. *timeout*: seconds to wait for another process that writes to the folder, and for another
+    thread's transaction; with 0 another process is not waited for, and a thread of this one without end.
 
     Raises DatabaseLocked (another process writes), UnsupportedFormat (no database, or one that can't be read),
     OurDBError (options that contradict the folder), OSError (no permission, no folder).
@@ -129,7 +125,7 @@ def open_recovered(
     keysize: int | None = None,
     id_of: Callable[[bytes], int | None] | None = None,
 ) -> OurDB:
-    """`repair` the folder and open it; the handle's `recovered` is the report."""
+    """`repair` the folder and open it; the handle's `recovered` is the report. Cost and errors as `repair`."""
     report = repair(path, record_nr_max, record_size_max, file_size, incremental_mode, keysize, id_of)
     db = new(path)
     db.recovered = report
@@ -326,7 +322,10 @@ class OurDB:
         return DatabaseClosed(f"{self.path} is closed; open it again with ourdb.new")
 
     def get_many(self, ids: Iterable[int]) -> list[bytes]:
-        """Return the data of several records of one committed state, in the order of *ids*. Errors as `get`."""
+        """Return the data of several records of one committed state, in the order of *ids*.
+
+        Errors as `get`; beside a writer also SnapshotOvertaken, when it goes on during each of many tries.
+        """
         if self._commits.my_transaction() is not None:
             return [self.get(record_id) for record_id in ids]
         if not isinstance(ids, (list, tuple)):
@@ -357,7 +356,7 @@ class OurDB:
             )
 
     def lookup(self, id: int) -> Location:
-        """Return where a record lies; (0, 0) if there is none."""
+        """Return where a record lies; (0, 0) if there is none. Raises IdOutOfRange."""
         with self._while_open():
             return split(self._view.locate(self._store, self._store.check_id(id)))
 
@@ -380,6 +379,7 @@ class OurDB:
                 return False
 
     def __len__(self) -> int:
+        """Return how many records there are. Reads the table; a handle that writes does so once, and counts from then on."""
         with self._while_open():
             if self.read_only:
                 return self._of_one_state(len)
@@ -394,7 +394,10 @@ class OurDB:
         return True  # an open handle is true, however many records it has
 
     def __iter__(self) -> Iterator[int]:
-        """Yield the ids of one committed state (with this thread's open transaction), ascending."""
+        """Yield the ids of one committed state (with this thread's open transaction), ascending.
+
+        Reads the table as it goes. Beside a writer it raises SnapshotOvertaken when the writer takes that state away.
+        """
         transaction = self._commits.my_transaction()
         pending = {} if transaction is None else dict(transaction.stage(self._store).pending)
         with self.snapshot() as then, self._while_open():
@@ -406,7 +409,10 @@ class OurDB:
                 yield record_id
 
     def snapshot(self) -> Snapshot:
-        """Return one fixed state of the database, for reading, as a context manager. Costs nothing until writes follow."""
+        """Return one fixed state of the database, for reading, as a context manager. Costs nothing until writes follow.
+
+        It is the last committed one, without this thread's open transaction. Closing the database closes it.
+        """
         with self._while_open():
             if self._is_closed:
                 raise self._closed_error()
@@ -488,7 +494,7 @@ class OurDB:
             return transaction.set_many(self._store, items)
 
     def delete_many(self, ids: Iterable[int]) -> None:
-        """Remove several records in one commit; all or nothing. Errors as `delete`."""
+        """Remove several records in one commit; all or nothing, also where one of *ids* is not there. Errors as `delete`."""
         ids = tuple(ids)
         if len(ids) <= _BATCH_MAX and self._commit_batch((), ids) is not None:
             return
@@ -582,12 +588,18 @@ class OurDB:
     # The life of the handle
 
     def sync(self) -> None:
-        """Make all finished calls survive a power cut. Costs some fsyncs."""
+        """Make all finished calls survive a power cut. Costs some fsyncs.
+
+        Raises ReadOnly, OurDBError in a transaction, and where an fsync failed: then this handle writes no more.
+        """
         with self._while_open():
             self._commits.sync()
 
     def refresh(self) -> None:
-        """Let a read-only handle see the newest commits of the writing process. A writer always does."""
+        """Let a read-only handle see the newest commits of the writing process; a writer always does.
+
+        Costs reading the journal. Raises OurDBError (the writer checkpoints faster than this process reads, a damaged journal).
+        """
         with self._while_open():
             self._view.refresh()
 
@@ -641,14 +653,18 @@ class OurDB:
     # Tables
 
     def export_data(self, path: str | os.PathLike[str]) -> None:
-        """Write the full lookup table, and `.inc` in incremental mode, to folder *path*."""
+        """Write the full lookup table, and `.inc` in incremental mode, to folder *path*, of one committed state.
+
+        An older export there is replaced when the new one is whole, and it is durable on return. Costs one pass over the
+        table. Raises OurDBError (*path* is the live table), SnapshotOvertaken (beside a writer), OSError.
+        """
         from ourdb import tables
 
         folder = os.fspath(path)
         self._of_one_state(lambda then: tables.export_table(self._disk, then, folder, sparse=False))
 
     def export_sparse(self, path: str | os.PathLike[str]) -> None:
-        """Write the sparse form of the table (only slots in use), and `.inc`, to folder *path*."""
+        """Write the sparse form of the table (only slots in use), and `.inc`, to folder *path*; see `export_data`."""
         from ourdb import tables
 
         folder = os.fspath(path)
@@ -706,21 +722,33 @@ class OurDB:
                 commits.lock.release()
 
     def check(self) -> Iterator[Problem]:
-        """Yield every problem of one committed state: reads all records. A sound database yields nothing."""
+        """Yield every problem of one committed state. A sound database yields nothing.
+
+        Reads all records; memory: some 100 bytes for each version of each record. Beside a writer it raises
+        SnapshotOvertaken when the writer takes that state away: what was yielded is right, the rest was not looked at.
+        """
         from ourdb.check import check
 
         with self._while_open(), self.snapshot() as then:
             yield from check(then)
 
     def stats(self) -> dict[str, int | str | bool]:
-        """Return figures about the database: counts, and sizes in bytes. Reads the table, not the records."""
+        """Return figures about the database. Reads the table, not the records.
+
+        path, read_only; records, next_id, record_files (counts); record_bytes, table_bytes, table_bytes_allocated (without
+        holes), journal_bytes (sizes); and its config: incremental_mode, record_nr_max, record_size_max, file_size, keysize.
+        """
         from ourdb import maintenance
 
         with self._while_open():
             return maintenance.stats(self._disk, self._store, len(self), self.read_only)
 
     def backup(self, dest: str | os.PathLike[str]) -> None:
-        """Write a copy of one committed state to the new folder *dest*, while others go on reading and writing."""
+        """Write a copy of one committed state to the new or empty folder *dest*, while others go on reading and writing.
+
+        Reads all record files once; durable on return. What fails leaves nothing behind. Raises FileExistsError (*dest* holds
+        something), SnapshotOvertaken (the writer beside goes on faster than this copies, many times), OSError (full disk).
+        """
         with self.backing_up(dest) as copy:
             self._of_one_state(copy.take)
 

@@ -1,6 +1,6 @@
 """From a path to a folder that can be opened: new, ours, or written by the original.
 
-What is in the folder decides (docs/architecture.md): our `lookup/.ourdb` holds the config; without it a table's size
+What is in the folder decides (docs/format.md): our `lookup/.ourdb` holds the config; without it a table's size
 and sampled slots tell it; an exported or dumped table becomes the live one. Nothing is written before all is checked.
 """
 

@@ -86,9 +86,9 @@ def statvfs(state: Commits) -> os.statvfs_result:
     return os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, NAME_SIZE_MAX))
 
 
-def stats(state: Commits) -> dict[str, object]:
+def stats(state: Commits) -> dict[str, dict[str, int | str | bool]]:
     """Return what the databases' own `stats` say, or their number of records."""
-    found: dict[str, object] = {}
+    found: dict[str, dict[str, int | str | bool]] = {}
     for name, database in (("data", state.databases.data), ("metadata", state.databases.metadata)):
         if hasattr(database, "stats"):
             found[name] = database.stats()

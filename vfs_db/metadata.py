@@ -47,7 +47,7 @@ class Metadata(_Fields):
     created_at: int = 0
     modified_at: int = 0
     accessed_at: int = 0
-    mode: int = 0o644
+    mode: int = attrs.field(default=0o644, repr=oct)
     owner: str = "user"
     group: str = "user"
     extension: Extension | None = None

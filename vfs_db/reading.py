@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING, Literal, TextIO, overload
 
 from vfs_db import chunks
 from vfs_db.attributes import stat_of
@@ -40,6 +40,9 @@ class ReadableFS:
     def __init__(self, state: State) -> None:
         self._state = state
         self.root_id = state.root_id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._state.store.metadata!r}>"
 
     def _locate(self, path: PathLike, follow: bool) -> Place:
         """Return the place of *path* for reading."""
@@ -256,6 +259,28 @@ class ReadableFS:
         with io.TextIOWrapper(io.BytesIO(self.file_read(path)), encoding or "utf-8", errors or "strict") as text:
             return text.read()
 
+    @overload
+    def open(
+        self,
+        path: PathLike,
+        mode: Literal["r", "rt", "tr"] = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[str]: ...
+    @overload
+    def open(self, path: PathLike, mode: Literal["rb", "br"], buffering: int = -1) -> IO[bytes]: ...
+    @overload
+    def open(
+        self,
+        path: PathLike,
+        mode: str,
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[str] | IO[bytes]: ...
     def open(
         self,
         path: PathLike,

@@ -135,7 +135,11 @@ class DatabaseVFS(WritableFS):
 
     @contextmanager
     def snapshot(self) -> Iterator[ReadableFS]:
-        """Give a view of the last committed state that stays as it is, for reading. Needs databases with snapshots."""
+        """Give a view of the last committed state that stays as it is, for reading.
+
+        Costs nothing until writes follow. Raises io.UnsupportedOperation where the databases have no snapshots. Beside another
+        process's writer reading from it raises OSError (ESTALE) when that has taken the state away.
+        """
         with self._snapshots() as store:
             yield ReadableFS(State(store))
 
@@ -159,7 +163,10 @@ class DatabaseVFS(WritableFS):
         return maintenance.statvfs(self._state)
 
     def history(self, path: PathLike, limit: int = 100) -> list[Version]:
-        """Return the kept versions of the entry at *path*, newest first. Needs a database with history."""
+        """Return the kept versions of the entry at *path*, newest first, at most *limit*. Reads one record a version.
+
+        Raises FileNotFoundError, io.UnsupportedOperation (a database that keeps no versions).
+        """
         from vfs_db import maintenance
 
         return maintenance.history(self._state, self.get(path), limit)
@@ -193,7 +200,10 @@ class DatabaseVFS(WritableFS):
         return problems
 
     def compact(self, keep_history: bool = True, *, strict_v1: bool = False) -> None:
-        """Take back the space of replaced and deleted records, where the databases can.
+        """Take back the space of replaced and deleted records, where the databases can; see `ourdb.OurDB.compact`.
+
+        Each database by itself is all or nothing. Needs disk space for what stays. Writes wait meanwhile. Raises what the
+        databases do: ourdb.OurDBError (a snapshot or transaction is open), ourdb.CorruptRecord, OSError (a full disk).
 
         *strict_v1*: make all entries version 1 first, where they fit: times are cut to whole seconds; a list that is too
         long for one record, and an entry with fields of a newer format, stay as they are.
@@ -222,21 +232,25 @@ class DatabaseVFS(WritableFS):
         self._state.check_open()
         maintenance.backup(self._state, os.fspath(dest), self._snapshots)
 
-    def stats(self) -> dict[str, object]:
-        """Return figures about the databases, under "data" and "metadata", as far as they tell."""
+    def stats(self) -> dict[str, dict[str, int | str | bool]]:
+        """Return figures about the databases, under "data" and "metadata", as far as they tell: see `ourdb.OurDB.stats`."""
         from vfs_db import maintenance
 
         self._state.check_open()
         return maintenance.stats(self._state)
 
     def sync(self) -> None:
-        """Make all finished calls survive a power cut, where the databases can."""
+        """Make all finished calls survive a power cut, where the databases can. Costs some fsyncs.
+
+        Waits for another thread's transaction. Raises what the databases do: ourdb.OurDBError in a transaction of this
+        thread, ourdb.ReadOnly.
+        """
         with self._state.lock:
             self._state.check_open()
             self._state.databases.each("sync")
 
     def refresh(self) -> None:
-        """See what another process has committed since; what was cached is read again."""
+        """See what another process has committed since; what was cached is read again. Costs reading the journals."""
         self._state.check_open()
         self._state.refresh()
 

@@ -296,3 +296,10 @@ def test_half_a_backup_is_no_database(tmp_path: Path, moment: str) -> None:
             assert list(killed) == []
         else:
             assert content(killed) == expected
+
+
+def test_a_snapshot_says_what_it_is(writer: OurDB, reader: OurDB) -> None:
+    for db, name in ((writer, "Snapshot"), (reader, "SharedSnapshot")):
+        with db.snapshot() as then:
+            assert repr(then) == f"<{name} of {db.path!r}>"
+        assert repr(then) == f"<{name} of {db.path!r}, closed>"

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, assert_type
 
 import pytest
 
@@ -210,6 +210,19 @@ def test_reader_beside_a_busy_writer_never_sees_half_a_change(tmp_path: Path) ->
             last = int(child.stdout.read())
         reader.refresh()
         assert len(reader.file_read("f")) == last
+
+
+def test_what_is_met_says_what_it_is(on_disk: DatabaseVFS) -> None:
+    fs = on_disk
+    fs.file_write("f", b"x")
+    assert " mode=0o644," in repr(fs.get("f"))
+    assert sum(int(figures["records"]) for figures in fs.stats().values()) > 2, "typed so that it can be summed"
+    with fs.snapshot() as then:
+        assert repr(then) == f"<ReadableFS of <Snapshot of {fs.metadata_dir!r}>>"
+        with then.open("f") as text, then.open("f", "rb") as binary:
+            assert_type(text, IO[str])
+            assert_type(binary, IO[bytes])
+            assert (text.read(), binary.read()) == ("x", b"x")
 
 
 def test_snapshot_stays_as_it_was(on_disk: DatabaseVFS) -> None:

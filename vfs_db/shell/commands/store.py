@@ -117,5 +117,5 @@ def stats(session: Session, options: Namespace) -> None:
         session.value(figures)
         return
     for part, values in figures.items():
-        for name, value in values.items() if isinstance(values, dict) else [("", values)]:
+        for name, value in values.items():
             session.print(f"{part:9} {name:22} {value}")
