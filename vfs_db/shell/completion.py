@@ -15,7 +15,7 @@ from vfs_db.shell.syntax import last_word
 
 __all__ = ["candidates", "completed", "set_up_line_editing"]
 
-_QUOTED: Final = frozenset(" \t\n;><|&*?[]\\'\"#!")
+_QUOTED: Final = frozenset(" \t\r\n;><|&*?[]\\'\"#!")
 
 
 def set_up_line_editing(session: Session, history_max: int) -> Callable[[], None]:

@@ -44,7 +44,8 @@ _WORDING: Final = (
     (r"unrecognized arguments: (.*)", r"extra operand '\1'"),
     (r"the following arguments are required: (.*)", r"missing operand: \1"),
     (r"argument ([^ /:]+)\S*: expected one argument", r"option \1 needs a value"),
-    (r"argument ([^ /:]+)\S*: invalid (?:int value|number): (.*)", r"\1: invalid number: \2"),
+    (r"argument ([^ /:]+)\S*: invalid int value: (.*)", r"\1: invalid number: \2"),
+    (r"argument ([^ /:]+)\S*: (.*)", r"\1: \2"),
 )
 """What argparse says, and what people with coreutils in their fingers understand sooner."""
 

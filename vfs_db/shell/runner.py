@@ -75,10 +75,11 @@ def _run_one(session: Session, command: Command) -> int:
 def _call(session: Session, name: str, command: Command) -> int | None:
     if command.output is None:
         return _function(session, name, command.words)
-    target = session.path(command.output.text)
-    _check_target(session, target, is_folder=command.output.text.endswith("/"))
+    named = _one_match(session, command.output)
+    target = session.path(named)
+    _check_target(session, target, is_folder=named.endswith("/"))
     asks = not (command.appends or command.replaces) and session.fs.exists(target)
-    if asks and not session.confirm(f"replace '{command.output.text}'?", can_be_undone=True):
+    if asks and not session.confirm(f"replace '{named}'?", can_be_undone=True):
         return 0
     kept = session.output, session.is_terminal, session.has_colors, session.as_json
     with closing(Spool()) as spool:
@@ -90,6 +91,14 @@ def _call(session: Session, name: str, command: Command) -> int | None:
         if not status and not session.status:
             _keep(session, target, spool, appends=command.appends)
     return status
+
+
+def _one_match(session: Session, word: Word) -> str:
+    """Return the only name that *word* matches, or, where there is none, its text. Raises UsageError for several."""
+    found = _matches(session, word)
+    if len(found) > 1:
+        raise UsageError(f"{word.text}: ambiguous redirect")
+    return found[0] if found else word.text
 
 
 def _check_target(session: Session, target: str, *, is_folder: bool) -> None:
@@ -136,13 +145,19 @@ def _expanded(session: Session, registered: Registered, words: list[Word]) -> li
 
             found = sorted(glob(os.path.expanduser(word.pattern)))
         elif word.pattern is not None and patterns is not Patterns.nothing:
-            found = sorted(session.fs.glob(session.path(word.pattern)))
-            if not word.text.startswith("/"):
-                prefix = session.folder.rstrip("/") + "/"
-                found = [path.removeprefix(prefix) for path in found]
+            found = _matches(session, word)
         # A name that begins with a dash is no option.
         result += [f"./{path}" if path.startswith("-") else path for path in found] or [word.text]
     return result
+
+
+def _matches(session: Session, word: Word) -> list[str]:
+    """Return the paths that the pattern of *word* matches, as it began them."""
+    if word.pattern is None:
+        return []
+    found = sorted(session.fs.glob(session.path(word.pattern)))
+    prefix = "" if word.text.startswith("/") else session.folder.rstrip("/") + "/"
+    return [path.removeprefix(prefix) for path in found]
 
 
 def _unknown(name: str) -> str:
@@ -150,4 +165,4 @@ def _unknown(name: str) -> str:
 
     near = difflib.get_close_matches(name, NAMES, 1)
     hint = f"; did you mean {near[0]}?" if near else "; `help` lists them"
-    return f"{name}: unknown command{hint}"
+    return f"{name or repr('')}: unknown command{hint}"

@@ -16,7 +16,8 @@ __all__ = ["Command", "Incomplete", "Word", "last_word", "parse"]
 _GLOB: Final = frozenset("*?[")
 _ESCAPED: Final = frozenset('"\\$`\n')
 """What a backslash stands before within double quotes, as in bash, even if $ and ` mean nothing here."""
-_ENDS: Final = frozenset(" \t\n;>|<&")
+_SPACE: Final = frozenset(" \t\r")
+_ENDS: Final = _SPACE | frozenset("\n;>|<&")
 _FOREIGN: Final = {
     "|": "there are no pipes here; pipe the whole shell: vfs-shell PATH -c 'COMMAND' | ...",
     "<": "input cannot be redirected here; see `help put`",
@@ -102,7 +103,7 @@ def parse(text: str) -> list[Command]:
         if character in "\n;":
             commands.append(Command())
             reader.at += 1
-        elif character in " \t":
+        elif character in _SPACE:
             reader.at += 1
         elif character == "#":
             end = text.find("\n", reader.at)
@@ -110,7 +111,7 @@ def parse(text: str) -> list[Command]:
         elif character == "!" and not commands[-1].words:
             end = text.find("\n", reader.at)
             end = len(text) if end < 0 else end
-            commands[-1].words = [Word("!"), Word(text[reader.at + 1 : end])]
+            commands[-1].words = [Word("!"), Word(text[reader.at + 1 : end].removesuffix("\r"))]
             reader.at = end
         elif character == ">":
             _redirect(reader, commands[-1])
@@ -127,7 +128,7 @@ def _redirect(reader: _Reader, command: Command) -> None:
     command.appends = reader.text.startswith(">>", reader.at)
     command.replaces = reader.text.startswith(">|", reader.at)
     reader.at += 2 if command.appends or command.replaces else 1
-    while reader.text[reader.at : reader.at + 1] in (" ", "\t"):
+    while reader.text[reader.at : reader.at + 1] in _SPACE:
         reader.at += 1
     if command.output is not None:
         raise UsageError("more than one redirection")

@@ -107,7 +107,7 @@ def _write_arguments(parser: Parser) -> None:
 
 def _text_arguments(parser: Parser) -> None:
     parser.add_argument("path", metavar="PATH")
-    parser.add_argument("text", metavar="TEXT", nargs="*", help="without it, standard input is taken")
+    parser.add_argument("text", metavar="TEXT", nargs="*", default=[], help="without it, standard input is taken")
 
 
 def _content(options: Namespace) -> Iterator[bytes]:

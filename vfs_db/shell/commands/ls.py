@@ -34,11 +34,16 @@ def _arguments(parser: Parser) -> None:
     parser.flag("-F --classify", "marks", "/ after folders, @ after links, * after programs")
     parser.flag("-p", "slashes", "/ after folders")
     parser.flag("-i --inode", "ids", "each entry's id")
-    parser.add_argument("--color", choices=["auto", "always", "never"], nargs="?", const="always", help="colours")
+    parser.add_argument("--color", choices=["auto", "always", "never"], help="colours; always without a value")
     parser.add_argument("paths", metavar="PATH", nargs="*")
 
 
-@command("ls", "list folders", _arguments, examples=["ls -la docs", "ls -lhSr *.txt"])
+def _joined_color(words: list[str]) -> list[str]:
+    """Return *words* with `--color` as `--color=always`: what follows it is a path."""
+    return ["--color=always" if word == "--color" else word for word in words]
+
+
+@command("ls", "list folders", _arguments, rewrite=_joined_color, examples=["ls -la docs", "ls -lhSr *.txt"])
 def ls(session: Session, options: Namespace) -> None:
     single: list[_Named] = []
     folders: list[tuple[str, Directory]] = []
