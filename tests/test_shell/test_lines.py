@@ -300,6 +300,26 @@ def test_df_is_as_df_has_it(tree: Path) -> None:
     assert row[4].endswith("%")
 
 
+def test_an_interrupt_in_a_finalizer_ends_the_command(tree: Path) -> None:
+    code = """
+import sys
+from vfs_db.shell import main
+
+class Interrupted:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def hook(event, arguments):
+    if event == "import" and arguments[0] == "vfs_db.grep":
+        Interrupted()
+
+sys.addaudithook(hook)
+sys.exit(main(["-c", "pwd; grep -r alpha; pwd", sys.argv[1]]))
+"""
+    result = subprocess.run([sys.executable, "-c", code, str(tree)], capture_output=True, check=False)
+    assert (result.stdout, result.stderr, result.returncode) == (b"/\n", b"\n", 130)
+
+
 def test_json_is_one_value_a_command(tree: Path) -> None:
     result = run(tree, "ls docs; stat link; pwd; readlink link; wc docs/a.txt", "--json")
     listed, [link], folder, target, counts = [json.loads(line) for line in result.stdout.splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import errno
 import io
@@ -87,6 +88,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if fs is None:
         return 1
     _show_warnings_as_lines()
+    _hear_interrupts_of_finalizers()
     from vfs_db.shell import runner
     from vfs_db.shell.session import Leave, Session
 
@@ -145,6 +147,19 @@ def _show_warnings_as_lines() -> None:
 
     warnings.simplefilter("always", DamagedEntry)
     warnings.showwarning = lambda message, *_, **__: _say(str(message))
+
+
+def _hear_interrupts_of_finalizers() -> None:
+    """Let a Ctrl-C that comes while Python runs a finalizer, and would print it and forget it, end the command after all."""
+    usual = sys.unraisablehook
+
+    def hook(met: sys.UnraisableHookArgs) -> None:
+        if met.exc_type is KeyboardInterrupt:
+            _thread.start_new_thread(_thread.interrupt_main, ())  # in this thread it would be raised here again
+        else:
+            usual(met)
+
+    sys.unraisablehook = hook
 
 
 def _run_lines(session: Session, lines: IO[bytes]) -> int:

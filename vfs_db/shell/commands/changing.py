@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal
 
 from vfs_db.entries import Symlink
 from vfs_db.shell.commands.content import size
@@ -117,7 +117,7 @@ def _content(options: Namespace) -> Iterator[bytes]:
     yield from input_pieces()
 
 
-def _write(session: Session, options: Namespace, mode: str) -> None:
+def _write(session: Session, options: Namespace, mode: Literal["wb", "ab"]) -> None:
     path = session.path(options.path)
     with session.fs.transaction(), session.fs.open(path, mode) as file:
         for piece in _content(options):
