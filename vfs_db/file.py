@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, Any, Final
+from typing import IO, Any, Final, Literal, TypeAlias
 
 from vfs_db import chunks
 from vfs_db.change import Change
@@ -26,7 +26,15 @@ from vfs_db.resolve import locate
 from vfs_db.state import MissingEntry, State
 from vfs_db.tree import add
 
-__all__ = ["BUFFER_SIZE", "RawFile", "open_file", "open_for_reading"]
+__all__ = ["BUFFER_SIZE", "BinaryMode", "RawFile", "TextMode", "open_file", "open_for_reading"]
+
+# The usual spellings: with one of these, a type checker knows whether a file gives text or bytes.
+TextMode: TypeAlias = Literal[
+    "r", "w", "a", "x", "r+", "w+", "a+", "x+", "rt", "wt", "at", "xt", "r+t", "w+t", "a+t", "x+t", "rt+", "wt+", "at+", "xt+",
+]  # fmt: skip
+BinaryMode: TypeAlias = Literal[
+    "rb", "wb", "ab", "xb", "r+b", "w+b", "a+b", "x+b", "rb+", "wb+", "ab+", "xb+",
+]  # fmt: skip
 
 BUFFER_SIZE: Final = CHUNK_SIZE
 """Of handles that write: small appends become whole chunks."""

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING, Literal, TextIO, overload
+from typing import IO, TYPE_CHECKING, TextIO, overload
 
 from vfs_db import chunks
 from vfs_db.attributes import stat_of
@@ -22,6 +22,7 @@ from vfs_db.state import State
 from vfs_db.tree import all_children, children
 
 if TYPE_CHECKING:
+    from vfs_db.file import BinaryMode, TextMode
     from vfs_db.search import ScandirIterator
 
 __all__ = ["ReadableFS"]
@@ -263,14 +264,14 @@ class ReadableFS:
     def open(
         self,
         path: PathLike,
-        mode: Literal["r", "rt", "tr"] = "r",
+        mode: TextMode = "r",
         buffering: int = -1,
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
     ) -> IO[str]: ...
     @overload
-    def open(self, path: PathLike, mode: Literal["rb", "br"], buffering: int = -1) -> IO[bytes]: ...
+    def open(self, path: PathLike, mode: BinaryMode, buffering: int = -1) -> IO[bytes]: ...
     @overload
     def open(
         self,

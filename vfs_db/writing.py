@@ -6,7 +6,7 @@ import errno
 import io
 from collections.abc import Callable
 from types import TracebackType
-from typing import IO, Any, Final, Generic, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
 import attrs
 
@@ -23,6 +23,9 @@ from vfs_db.path import PathLike, as_text, parts
 from vfs_db.reading import ReadableFS
 from vfs_db.resolve import locate
 from vfs_db.tree import add, save
+
+if TYPE_CHECKING:
+    from vfs_db.file import BinaryMode, TextMode
 
 __all__ = ["Transaction", "WritableFS"]
 
@@ -271,6 +274,28 @@ class WritableFS(ReadableFS):
         self._state.apply(change)
         return resized
 
+    @overload
+    def open(
+        self,
+        path: PathLike,
+        mode: TextMode = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[str]: ...
+    @overload
+    def open(self, path: PathLike, mode: BinaryMode, buffering: int = -1) -> IO[bytes]: ...
+    @overload
+    def open(
+        self,
+        path: PathLike,
+        mode: str,
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> IO[str] | IO[bytes]: ...
     def open(
         self,
         path: PathLike,
@@ -279,7 +304,7 @@ class WritableFS(ReadableFS):
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
-    ) -> IO[Any]:
+    ) -> IO[str] | IO[bytes]:
         """Open the file at *path* as the built-in `open` does, in every mode it has; text is UTF-8 unless told.
 
         What is flushed is one commit, seen by all. After the file was deleted, or a transaction in which it was
