@@ -180,7 +180,10 @@ def _find_directory(fs: Readable, path: str, followlinks: bool) -> Directory | N
 
 
 def glob(fs: Readable, pattern: str, *, include_hidden: bool) -> Iterator[str]:
-    """Yield the paths that match *pattern*: `*`, `?`, `[...]` within a name, `**` for any number of directories."""
+    """Yield the paths that match *pattern*: `*`, `?`, `[...]` within a name, `**` for any number of directories.
+
+    A pattern that ends with a slash matches directories only, and links to one; so do its paths end.
+    """
     prefix = "/" if pattern.startswith("/") else ""
     names = parts(pattern)
     if not names:
@@ -190,7 +193,10 @@ def glob(fs: Readable, pattern: str, *, include_hidden: bool) -> Iterator[str]:
     if names.count("**") > 1:  # only then a path may be met twice
         found = iter(dict.fromkeys(found))
     for path in found:
-        yield prefix + path
+        if not pattern.endswith("/"):
+            yield prefix + path
+        elif _find_directory(fs, path, followlinks=True) is not None:
+            yield f"{prefix}{path}/"
 
 
 def _glob(fs: Readable, base: str, names: list[str], hidden: bool) -> Iterator[str]:

@@ -156,6 +156,8 @@ COMPARED = [
     "mkdir a; echo x > a/f; ln -s a/f l; stat -c '%N %h %f %F' l a/f; stat -c '%N %f %a' a; stat -c '100%% %B' l",
     "truncate -s 1500 a; truncate -s 1023 b; truncate -s 10000 c; du -bh a b c; du -hb a; du --bytes c",
     "rm -rf .",
+    "mkdir -p a/x b; echo > f; ln -s a l; ls -d */; ls */; echo a/* ./* ./*/ l/* nix/* .*; mkdir '[q]'; echo '[q]'* '[q]'/* a/../*/",
+    "mkdir -p a/b c; echo > a/f; cd a; echo ../*/ ./* */; cp ./* ../c; ls ../c",
     "mkdir d; echo x > d/f; ls --color=never d; ls --color d; echo new > d/*; cat d/f; echo none > g*; ls",
     "mkdir d; rm -r d/.",
     "rm ''",

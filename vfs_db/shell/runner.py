@@ -10,7 +10,7 @@ from vfs_db.shell.commands import NAMES, find
 from vfs_db.shell.output import Spool
 from vfs_db.shell.registry import HelpWanted, Patterns, Registered
 from vfs_db.shell.session import Leave, Session, UsageError, describe
-from vfs_db.shell.syntax import Command, Incomplete, Word, parse
+from vfs_db.shell.syntax import GLOB, Command, Incomplete, Word, parse
 
 __all__ = ["run"]
 
@@ -155,9 +155,15 @@ def _matches(session: Session, word: Word) -> list[str]:
     """Return the paths that the pattern of *word* matches, as it began them."""
     if word.pattern is None:
         return []
-    found = sorted(session.fs.glob(session.path(word.pattern)))
-    prefix = "" if word.text.startswith("/") else session.folder.rstrip("/") + "/"
-    return [path.removeprefix(prefix) for path in found]
+    from vfs_db.shell.listing import as_given
+
+    names = word.pattern.split("/")
+    first = next(at for at, name in enumerate(names) if not GLOB.isdisjoint(name))
+    lead = "/".join(word.text.split("/")[:first])  # what is before the first pattern stays as it is
+    base = session.path(lead or ("/" if first else session.folder))
+    is_folder = "/" if word.pattern.endswith("/") else ""
+    found = sorted(session.fs.glob(session.path(word.pattern) + is_folder))
+    return [as_given(lead, base, path) if first else path[len(base.rstrip("/")) + 1 :] for path in found]
 
 
 def _unknown(name: str) -> str:

@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 from vfs_db.shell.session import UsageError
 
-__all__ = ["Command", "Incomplete", "Word", "last_word", "parse"]
+__all__ = ["GLOB", "Command", "Incomplete", "Word", "last_word", "parse"]
 
-_GLOB: Final = frozenset("*?[")
+GLOB: Final = frozenset("*?[")
 _ESCAPED: Final = frozenset('"\\$`\n')
 """What a backslash stands before within double quotes, as in bash, even if $ and ` mean nothing here."""
 _SPACE: Final = frozenset(" \t\r")
@@ -72,12 +72,12 @@ class _Reader:
                 if quoted == "\n":  # the line goes on
                     continue
             else:
-                has_glob |= character in _GLOB
+                has_glob |= character in GLOB
                 text.append(character)
                 pattern.append(character)
                 continue
             text.append(quoted)
-            pattern += [f"[{one}]" if one in _GLOB else one for one in quoted]
+            pattern += [f"[{one}]" if one in GLOB else one for one in quoted]
         return Word("".join(text), "".join(pattern) if has_glob else None)
 
     def _quoted(self, quote: str) -> str:
