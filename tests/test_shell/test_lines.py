@@ -155,6 +155,9 @@ COMPARED = [
     "readlink -f nix/x",
     "mkdir a; echo x > a/f; ln -s a/f l; stat -c '%N %h %f %F' l a/f; stat -c '%N %f %a' a; stat -c '100%% %B' l",
     "truncate -s 1500 a; truncate -s 1023 b; truncate -s 10000 c; du -bh a b c; du -hb a; du --bytes c",
+    "mkdir a; echo xyz > a/f; ln -s a l; find l; find l/; grep -r x l; grep -r x l/; stat -c %F l l/; cp -rv l/ z; ls z; cp -r l k; readlink k",
+    "ln -s nix l; cp -r l/ z",
+    "mkdir a; echo xyz > a/f; ln -s a l; du -ab l/f; ls -l l/f | cut -c1-10",
     "rm -rf .",
     "mkdir -p a/x b; echo > f; ln -s a l; ls -d */; ls */; echo a/* ./* ./*/ l/* nix/* .*; mkdir '[q]'; echo '[q]'* '[q]'/* a/../*/",
     "mkdir -p a/b c; echo > a/f; cd a; echo ../*/ ./* */; cp ./* ../c; ls ../c",
@@ -316,10 +319,11 @@ def hook(event, arguments):
         Interrupted()
 
 sys.addaudithook(hook)
-sys.exit(main(["-c", "pwd; grep -r alpha; pwd", sys.argv[1]]))
+sys.exit(main(["-c", "grep -r alpha\\n" * 1000, sys.argv[1]]))
 """
     result = subprocess.run([sys.executable, "-c", code, str(tree)], capture_output=True, check=False)
-    assert (result.stdout, result.stderr, result.returncode) == (b"/\n", b"\n", 130)
+    assert (result.stderr, result.returncode) == (b"\n", 130)
+    assert result.stdout.count(b"alpha") < 1000
 
 
 def test_json_is_one_value_a_command(tree: Path) -> None:

@@ -59,7 +59,12 @@ class Progress:
         """Return what is shown in *width* columns: as much as there is room for, the most important first."""
         seconds = max(now - self._start, 1e-3)
         rate = self._bytes / seconds
-        parts = [self._what, f"{self._count} files", human_size(self._bytes), f"{human_size(int(rate))}/s"]
+        parts = [
+            self._what,
+            f"{self._count} file{'' if self._count == 1 else 's'}",
+            human_size(self._bytes),
+            f"{human_size(int(rate))}/s",
+        ]
         part = min(1.0, self._bytes / self._total) if self._total else None
         if part is not None:
             left = int((self._total - self._bytes) / rate) if rate and part < 1.0 else 0

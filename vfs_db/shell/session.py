@@ -61,6 +61,12 @@ class Session:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), text)
         return "/" + "/".join(parts(text if text.startswith("/") else f"{self.folder}/{text}"))
 
+    def source(self, text: str) -> str:
+        """Return *text* as an absolute path to read from: a link that is named with a slash at its end is followed."""
+        full = self.path(text)
+        is_followed = text.endswith("/") and self.fs.is_symlink(full)
+        return self.fs.get_followed(full).get_path() if is_followed else full
+
     def write(self, data: bytes) -> None:
         """Write bytes to the output, as they are."""
         try:

@@ -61,7 +61,8 @@ def _transfer(session: Session, options: Namespace, name: str) -> None:
     done = []
     for source, target in _destinations(session, options, name):
         try:
-            entry = session.fs.get(session.path(source))
+            old = session.path(source) if name == "mv" else session.source(source)
+            entry = session.fs.get(old)
         except FileNotFoundError as error:
             session.report(f"{name}: cannot stat '{session.shown(source)}': {error.strerror}")
             continue
@@ -72,12 +73,12 @@ def _transfer(session: Session, options: Namespace, name: str) -> None:
                 continue
             lines: list[str] = []
             if name == "mv":
-                session.fs.move(session.path(source), session.path(target))
+                session.fs.move(old, session.path(target))
                 lines.append(f"renamed '{session.shown(source)}' -> '{session.shown(target)}'")
             else:
                 lines += _lines_of_copy(session, source, target) if options.verbose else []
-                _copy(session, entry, session.path(source), session.path(target), options)
-            done.append({"from": session.path(source), "to": session.path(target)})
+                _copy(session, entry, old, session.path(target), options)
+            done.append({"from": old, "to": session.path(target)})
             if options.verbose:
                 session.tell(lines)
     if session.as_json:
@@ -86,7 +87,7 @@ def _transfer(session: Session, options: Namespace, name: str) -> None:
 
 def _lines_of_copy(session: Session, source: str, target: str) -> list[str]:
     """Return a line for each entry that the copy will make or replace."""
-    old, new = session.path(source), session.path(target)
+    old, new = session.source(source), session.path(target)
     lines = []
     for found, entry in session.fs.find(old):
         made = new + found[len(old) :]

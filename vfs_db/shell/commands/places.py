@@ -161,9 +161,9 @@ def stat(session: Session, options: Namespace) -> None:
     values = []
     for path in options.paths:
         with session.failing(f"stat: cannot stat '{session.shown(path)}'"):
-            entry = (session.fs.get_followed if options.follow else session.fs.get)(session.path(path))
+            entry = (session.fs.get_followed if options.follow else session.fs.get)(session.source(path))
             if session.as_json:
-                values.append(as_json(session.path(path), entry))
+                values.append(as_json(session.source(path), entry))
             elif options.format is not None:
                 session.print(_formatted(_values_of(session, path, entry), options.format))
             else:

@@ -64,8 +64,8 @@ def _found(session: Session, options: Namespace) -> Iterator[tuple[str, str, FSE
     low, high = _size_limits(options.size)
     newer = None if options.newer is None else session.fs.get(session.path(options.newer)).metadata.modified_at
     for operand in options.paths:
-        full = session.path(operand)
         with session.reporting("find"):
+            full = session.source(operand)
             for path, entry in session.fs.find(
                 full,
                 name=options.name,
@@ -173,6 +173,7 @@ def _grepped_files(session: Session, operands: list[str], options: Namespace) ->
             if not isinstance(entry, Directory):
                 yield operand, full
             elif options.recursive:
+                full = entry.get_path()  # a link that is named is followed, as with grep's -r
                 for path, _ in session.fs.find(full, type=FileType.file):
                     yield as_given(operand, full, path).removeprefix("" if operands else "./"), path
             elif not options.silent:
@@ -276,9 +277,9 @@ def _usages(session: Session, options: Namespace) -> Iterator[tuple[str, str, in
     total = 0
     depth_max = 0 if options.summary else options.depth
     for operand in options.paths:
-        full = session.path(operand)
-        top_depth = full.rstrip("/").count("/")
         with session.failing(f"du: cannot access '{session.shown(operand)}'"):
+            full = session.source(operand)
+            top_depth = full.rstrip("/").count("/")
             for path, entry, size in session.fs.usage(full):
                 depth = path.rstrip("/").count("/") - top_depth
                 if depth == 0:
