@@ -422,6 +422,14 @@ def test_every_command_has_help(tree: Path) -> None:
         assert summary
 
 
+def test_help_is_as_wide_as_the_terminal(tree: Path) -> None:
+    command = [sys.executable, "-m", "vfs_db.shell", "-c", "help; help cd; help mkdir", str(tree)]
+    environment = {**os.environ, "COLUMNS": "40"}
+    result = subprocess.run(command, capture_output=True, check=True, env=environment, text=True)
+    assert max(map(len, result.stdout.splitlines())) <= 40
+    assert "  truncate  cut files off, or make them\n            longer with zeros\n" in result.stdout
+
+
 def test_a_large_folder_is_listed_as_it_is_read(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()

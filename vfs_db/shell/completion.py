@@ -30,7 +30,8 @@ def set_up_line_editing(session: Session, history_max: int) -> Callable[[], None
     readline.set_history_length(history_max)
     # The completer gets the whole line: only the shell's own grammar knows where a word begins.
     readline.set_completer_delims("")
-    readline.parse_and_bind("tab: complete")
+    is_libedit = "libedit" in (readline.__doc__ or "")  # as macOS has it
+    readline.parse_and_bind("bind ^I rl_complete" if is_libedit else "tab: complete")
     found: list[str] = []
 
     def complete(text: str, state: int) -> str | None:

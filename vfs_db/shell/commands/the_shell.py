@@ -52,12 +52,16 @@ def _explain(session: Session, name: str) -> None:
 
 
 def _list_commands(session: Session) -> None:
+    from textwrap import fill
+
     for title, modules in _GROUPS.items():
         session.print(f"{title}:")
         for name, one in all_commands().items():
             if NAMES[name] in modules:
-                session.print(f"  {name:9} {one.summary}")
-    session.print("`help COMMAND` explains one; quotes, * ? [...], # comments, ; between commands, > FILE, >> FILE")
+                indent = " " * 12
+                session.print(fill(one.summary, session.width, initial_indent=f"  {name:10}", subsequent_indent=indent))
+    last = "`help COMMAND` explains one; quotes, * ? [...], # comments, ; between commands, > FILE, >> FILE"
+    session.print(fill(last, session.width))
 
 
 def _exit_arguments(parser: Parser) -> None:
