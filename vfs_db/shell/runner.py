@@ -155,15 +155,13 @@ def _matches(session: Session, word: Word) -> list[str]:
     """Return the paths that the pattern of *word* matches, as it began them."""
     if word.pattern is None:
         return []
-    from vfs_db.shell.listing import as_given
-
     names = word.pattern.split("/")
     first = next(at for at, name in enumerate(names) if not GLOB.isdisjoint(name))
     lead = "/".join(word.text.split("/")[:first])  # what is before the first pattern stays as it is
-    base = session.path(lead or ("/" if first else session.folder))
+    base = session.path(lead or ("/" if first else session.folder)).rstrip("/")
     is_folder = "/" if word.pattern.endswith("/") else ""
     found = sorted(session.fs.glob(session.path(word.pattern) + is_folder))
-    return [as_given(lead, base, path) if first else path[len(base.rstrip("/")) + 1 :] for path in found]
+    return [lead.rstrip("/") + path[len(base) :] if first else path[len(base) + 1 :] for path in found]
 
 
 def _unknown(name: str) -> str:
