@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
-from mmap import mmap
 from threading import get_ident
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
@@ -37,6 +36,8 @@ from ourdb.store import Store, part_of
 from ourdb.view import OwnView, View
 
 if TYPE_CHECKING:
+    from mmap import mmap
+
     from ourdb.check import Problem
     from ourdb.maintenance import Backup
     from ourdb.rebuilding import Report

@@ -8,9 +8,9 @@ The functions of the hot path are the operating system's own, unwrapped: a layer
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +23,10 @@ try:
     import fcntl
 except ImportError:  # Windows, WebAssembly
     fcntl = None  # type: ignore[assignment]
+try:
+    import mmap
+except ImportError:  # WASI
+    mmap = None  # type: ignore[assignment]
 
 __all__ = ["DISK", "Disk"]
 
@@ -31,6 +35,8 @@ _ZEROS: Final = bytes(1 << 20)
 _COPIED_MAX: Final = 32 << 10
 _PARTS_MAX: Final = 1024
 _LOCK_RETRY_SECONDS: Final = 0.01
+
+_IS_WEBASSEMBLY: Final = sys.platform in ("emscripten", "wasi")
 
 _seek_lock = threading.Lock()
 
@@ -45,6 +51,27 @@ def _pwrite_by_seek(fd: int, data: bytes | bytearray | memoryview, position: int
     with _seek_lock:
         os.lseek(fd, position, os.SEEK_SET)
         return os.write(fd, data)
+
+
+_locked: dict[tuple[int, int], int] = {}
+"""Device and inode of a folder -> the descriptor that locks it, if that is open still: where the system has no locks."""
+
+
+def _lock_here(fd: int) -> None:
+    """Lock the folder open as *fd* within this process, until that is closed. Raises DatabaseLocked."""
+    folder = _file_of(fd)
+    holder = _locked.get(folder)
+    if holder is not None and holder != fd and _file_of(holder) == folder:
+        raise DatabaseLocked
+    _locked[folder] = fd
+
+
+def _file_of(fd: int) -> tuple[int, int]:
+    try:
+        status = os.fstat(fd)
+    except OSError:  # closed
+        return -1, -1
+    return status.st_dev, status.st_ino
 
 
 def _is_tmpfs(fd: int) -> bool:
@@ -86,6 +113,10 @@ class Disk:
     pwrite: Callable[[int, bytes | bytearray | memoryview, int], int] = staticmethod(
         getattr(os, "pwrite", _pwrite_by_seek)
     )
+    maps_files = not _IS_WEBASSEMBLY
+    """Whether files are mapped for reading. In WebAssembly a map is a copy, which takes memory and sees no later write."""
+    locks_folders = not _IS_WEBASSEMBLY
+    """Whether the system keeps two writers apart. In WebAssembly it says that it does; but there is one process only."""
     fsync = staticmethod(os.fsync)
     fdatasync = staticmethod(getattr(os, "fdatasync", os.fsync))
     truncate = staticmethod(os.ftruncate)
@@ -173,25 +204,25 @@ class Disk:
         return os.path.samestat(os.fstat(fd), os.stat(path))
 
     def map(self, fd: int, size: int) -> mmap.mmap:
-        """Map the first *size* bytes (not 0) for reading."""
+        """Map the first *size* bytes (not 0) for reading; where `maps_files` says so."""
         return mmap.mmap(fd, size, access=mmap.ACCESS_READ)
 
-    def map_sparse(self, fd: int, size: int) -> mmap.mmap | _Unmapped:
-        """Return the first *size* bytes (not 0) of a file with holes, for slicing, as `map` does; close it before *fd*.
+    def view(self, fd: int, size: int, *, has_holes: bool = False) -> mmap.mmap | _Unmapped:
+        """Return the first *size* bytes (not 0) of a file, for slicing, as they are then; close it before *fd*.
 
         On tmpfs even a load from a hole of a map takes a page, which on a full disk is SIGBUS: there nothing is mapped.
         """
-        if _is_tmpfs(fd):
+        if not self.maps_files or (has_holes and _is_tmpfs(fd)):
             return _Unmapped(self.pread, fd, size)
         mapped = self.map(fd, size)
-        if hasattr(mmap, "MADV_RANDOM"):
+        if has_holes and hasattr(mmap, "MADV_RANDOM"):
             # A look at one slot would read ahead otherwise, up to 8 MiB on some systems, of holes mostly: 15 ms of zeroing.
             mapped.madvise(mmap.MADV_RANDOM)
         return mapped
 
     def will_need(self, mapped: mmap.mmap | _Unmapped, start: int, stop: int) -> None:
-        """Say that all bytes from *start* to *stop* of what `map_sparse` gave are about to be read."""
-        if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_WILLNEED"):
+        """Say that all bytes from *start* to *stop* of what `view` gave are about to be read."""
+        if not isinstance(mapped, _Unmapped) and hasattr(mmap, "MADV_WILLNEED"):
             start -= start % mmap.PAGESIZE
             mapped.madvise(mmap.MADV_WILLNEED, start, stop - start)
 
@@ -301,14 +332,16 @@ class Disk:
     def lock(self, folder: str, timeout: float) -> int:
         """Lock *folder* for writing and return the descriptor that holds the lock; it dies with the process.
 
-        Waits up to *timeout* seconds. Raises DatabaseLocked. Where the system has no locks (WebAssembly: one process)
-        nothing is locked.
+        Waits up to *timeout* seconds. Raises DatabaseLocked.
         """
         if os.name == "nt":
             return self._lock_windows(folder, timeout)
         fd = os.open(folder, os.O_RDONLY)
         try:
-            self._wait_for_lock(fd, timeout)
+            if self.locks_folders:
+                self._wait_for_lock(fd, timeout)
+            else:
+                _lock_here(fd)
         except BaseException:
             os.close(fd)
             raise
@@ -316,7 +349,7 @@ class Disk:
 
     def _wait_for_lock(self, fd: int, timeout: float) -> None:
         deadline = time.monotonic() + timeout
-        while fcntl is not None:
+        while True:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return

@@ -72,7 +72,7 @@ class Identity:
         try:
             raw = disk.read_all(self._fd, SIZE, 0)
             self.config, self.identity = _decode(raw, self.path)
-            self._map = disk.map(self._fd, SIZE)
+            self._map = disk.view(self._fd, SIZE)
         except BaseException:
             disk.close(self._fd)
             raise

@@ -2,7 +2,7 @@
 
 Slot *i* is the location of record *i*, big endian, in `keysize` bytes at ``i * keysize``; all zero means empty. The
 file is sparse: what was never written takes no blocks. It is mapped for reading (where that is safe, see
-`Disk.map_sparse`) and written with pwrite, since a store into a hole of a mapped file kills the process when the disk
+`Disk.view`) and written with pwrite, since a store into a hole of a mapped file kills the process when the disk
 is full.
 
 Three forms share the slots: the live table (`lookup/data`), the full export (the same bytes), and the sparse export
@@ -52,7 +52,7 @@ class LookupTable:
                 f"{path} has {size} bytes, but {slot_count} slots of {keysize} bytes make {expected}; "
                 "give the config that the folder was made with"
             )
-        self.map = disk.map_sparse(self._fd, expected)
+        self.map = disk.view(self._fd, expected, has_holes=True)
 
     @staticmethod
     def create(disk: Disk, path: str, size: int) -> None:

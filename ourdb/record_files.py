@@ -10,17 +10,19 @@ pread, and the map is renewed when such reads add up: a new map costs as much as
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ourdb.config import Config
 from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, DatabaseFull
 from ourdb.location import split
 from ourdb.record import HEADER_SIZE, Header, decode_header
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 __all__ = ["BUFFER_MAX", "FILE_COUNT_MAX", "POSITION_MAX", "Appender", "RecordFiles"]
 
@@ -47,7 +49,7 @@ class RecordFiles:
         self._disk = disk
         self.folder = folder
         self._read_only = read_only
-        self.maps: dict[int, mmap.mmap] = {}
+        self.maps: dict[int, mmap] = {}
         self.verified: dict[int, int] = {}
         self._reads_past_map = 0
         self._fds: dict[int, int] = {}
@@ -204,7 +206,7 @@ class RecordFiles:
             return mapped[position : position + size]
         self._reads_past_map += 1
         try:
-            if mapped is None or self._reads_past_map > _READS_PER_MAP:
+            if self._disk.maps_files and (mapped is None or self._reads_past_map > _READS_PER_MAP):
                 self._map(file_number)
             return self._disk.read_all(self.fd(file_number), size, position)
         except FileNotFoundError:
