@@ -3,14 +3,17 @@
 Finding, adding and removing a name reads and writes a page per level. The root page keeps its id, whatever becomes of the
 tree: when it is full, what it holds moves to two new pages. A change is collected in an `Edit`, new pages first and then from
 the root down; in that order a database without transactions may be left at any write with every name still found. What
-a page holds outside the range that its parent gives it is left from such a write, and passed over.
+a page holds outside the range that its parent gives it is left from such a write, and passed over; an edit drops it.
+
+Where a page's range begins is known from the pages above it, never from its own first name: that may be above what comes
+into it later (a directory that gets smaller names), and above what its neighbour leaves to it. So above the lowest level
+the first name is kept empty, and read as such.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
 from typing import Final
 
 from vfs_db.id_list import id_list
@@ -56,14 +59,15 @@ class Edit:
 
     def new(self, level: int, names: tuple[bytes, ...], ids: tuple[int, ...]) -> NamePage:
         page_id = self._allocate()
-        self.made[page_id] = page = NamePage(page_id, self.owner_id, level, names, ids)
+        self.made[page_id] = page = NamePage(page_id, self.owner_id, level, _bounds(level, names), ids)
         return page
 
     def put(self, page: NamePage, names: tuple[bytes, ...], ids: tuple[int, ...], level: int | None = None) -> NamePage:
         """Give *page* other contents."""
         pages = self.made if page.id in self.made else self.changed
         pages.pop(page.id, None)
-        pages[page.id] = put = NamePage(page.id, page.owner_id, page.level if level is None else level, names, ids)
+        level = page.level if level is None else level
+        pages[page.id] = put = NamePage(page.id, page.owner_id, level, _bounds(level, names), ids)
         return put
 
     def free(self, page: NamePage) -> None:
@@ -77,6 +81,11 @@ class Edit:
         yield from sorted(self.changed.values(), key=lambda page: -page.level)
 
 
+def _bounds(level: int, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return *names* as a page of *level* keeps them."""
+    return (b"", *names[1:]) if level and names else names
+
+
 def _below(parent: NamePage, page: NamePage) -> NamePage:
     if page.level != parent.level - 1:
         raise CorruptPage(f"page {page.id} has level {page.level} below page {parent.id} of level {parent.level}")
@@ -87,7 +96,7 @@ def _index(page: NamePage, name: bytes) -> int:
     """Return the index of the page below *page* that *name* is in."""
     if not page.ids:
         raise CorruptPage(f"page {page.id} of level {page.level} leads nowhere")
-    return max(0, bisect_right(page.names, name) - 1)
+    return bisect_right(page.names, name, 1) - 1
 
 
 def find(load: Callable[[int], NamePage], root: int, name: bytes) -> int:
@@ -114,13 +123,13 @@ def leaf_of(children: Children, name: bytes) -> int:
 
 def scan(children: Children, after: bytes = b"") -> Iterator[tuple[bytes, int]]:
     """Yield (name, id) of all names after *after*, ascending; pages are read when they are reached. Raises CorruptPage."""
-    for page, low, high in _leaves(children, after):
-        start = bisect_right(page.names, after) if after >= low else bisect_left(page.names, low)
-        stop = len(page.names) if high is None else bisect_left(page.names, high)
-        yield from zip(page.names[start:stop], page.ids[start:stop], strict=True)
+    for page in _leaves(children, after):
+        start = bisect_right(page.names, after)
+        yield from zip(page.names[start:], page.ids[start:], strict=True)
 
 
-def _leaves(children: Children, after: bytes) -> Iterator[tuple[NamePage, bytes, bytes | None]]:
+def _leaves(children: Children, after: bytes) -> Iterator[NamePage]:
+    """Yield the lowest pages, cut to their ranges, from that of *after* on."""
     seen: set[int] = set()
     top = page_of(children.source, children.root, children.owner_id, NamePage)
     stack: list[tuple[NamePage | None, int, bytes, bytes | None]] = [(None, top.id, b"", None)]
@@ -132,29 +141,37 @@ def _leaves(children: Children, after: bytes) -> Iterator[tuple[NamePage, bytes,
         page = page_of(children.source, page_id, children.owner_id, NamePage)
         if parent is not None:
             _below(parent, page)
+        page = _cut(page, low, high)
         if not page.level:
-            yield page, low, high
+            yield page
             continue
         first = _index(page, after)
-        bounds = [low, *page.names[1:], high]
-        parts = list(zip(page.ids, pairwise(bounds), strict=True))[first:]
-        stack += [(page, one, start or b"", stop) for one, (start, stop) in reversed(parts)]
+        stack += [(page, *part) for part in reversed(_ranges(page, low, high)[first:])]
+
+
+def _ranges(page: NamePage, low: bytes, high: bytes | None) -> list[tuple[int, bytes, bytes | None]]:
+    """Return (id, where its range begins, where it ends) for each page below *page*, whose own range is *low* to *high*."""
+    bounds = [low, *page.names[1:]]
+    return list(zip(page.ids, bounds, [*bounds[1:], high], strict=True))
 
 
 def page_ids(children: Children) -> Iterator[int]:
     """Yield the ids of all pages of a directory. Reads those above the lowest level. Raises CorruptPage."""
     seen = {children.root}
-    stack = [page_of(children.source, children.root, children.owner_id, NamePage)]
+    top = page_of(children.source, children.root, children.owner_id, NamePage)
+    stack: list[tuple[NamePage, bytes, bytes | None]] = [(top, b"", None)]
     yield children.root
     while stack:
-        page = stack.pop()
-        for one in page.ids if page.level else ():
+        page, low, high = stack.pop()
+        page = _cut(page, low, high)
+        for one, start, stop in _ranges(page, low, high) if page.level else ():
             if one in seen:
                 raise CorruptPage(f"page {one} of directory {children.owner_id} is there twice")
             seen.add(one)
             yield one
             if page.level > 1:
-                stack.append(_below(page, page_of(children.source, one, children.owner_id, NamePage)))
+                below = _below(page, page_of(children.source, one, children.owner_id, NamePage))
+                stack.append((below, start, stop))
 
 
 def build(edit: Edit, items: Iterable[tuple[bytes, int]]) -> int:
@@ -162,10 +179,11 @@ def build(edit: Edit, items: Iterable[tuple[bytes, int]]) -> int:
     level = 0
     row = list(items)
     while True:
-        pages = [edit.new(level, *zip(*part, strict=True)) for part in _parts(row)] if row else [edit.new(0, (), ())]
+        parts = list(_parts(row)) if row else []
+        pages = [edit.new(level, *zip(*part, strict=True)) for part in parts] or [edit.new(0, (), ())]
         if len(pages) == 1:
             return pages[0].id
-        row = [(page.names[0], page.id) for page in pages]
+        row = [(part[0][0], page.id) for part, page in zip(parts, pages, strict=True)]
         level += 1
 
 
@@ -182,15 +200,29 @@ def _parts(row: list[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:
 
 
 def _descend(edit: Edit, root: int, name: bytes) -> list[tuple[NamePage, int]]:
-    """Return the pages from the root to the leaf of *name*, each with the index taken in it."""
+    """Return the pages from the root to the leaf of *name*, cut to their ranges, each with the index taken in it."""
     path = []
-    page = edit.page(root)
+    page, low, high = edit.page(root), b"", None
     while page.level:
+        page = _cut(page, low, high)
         at = _index(page, name)
         path.append((page, at))
+        low = page.names[at] if at else low
+        high = page.names[at + 1] if at + 1 < len(page.names) else high
         page = _below(page, edit.page(page.ids[at]))
+    page = _cut(page, low, high)
     path.append((page, bisect_left(page.names, name)))
     return path
+
+
+def _cut(page: NamePage, low: bytes, high: bytes | None) -> NamePage:
+    """Return *page* without what is outside its range, from *low* to below *high*."""
+    first = 1 if page.level and page.names else 0
+    start = 0 if first else bisect_left(page.names, low)
+    stop = len(page.names) if high is None else bisect_left(page.names, high, first)
+    if start == 0 and stop == len(page.names):
+        return page
+    return page._replace(names=page.names[start:stop], ids=page.ids[start:stop])
 
 
 def add(edit: Edit, root: int, name: bytes, one_id: int) -> bool:
@@ -213,7 +245,7 @@ def _insert(edit: Edit, path: list[tuple[NamePage, int]], page: NamePage, at: in
     # Names that come in ascending order leave full pages behind, not halves.
     middle = len(ids) - 1 if at == len(ids) - 1 else _middle(names)
     right = edit.new(page.level, names[middle:], ids[middle:])
-    lowest = right.names[0] if page.level else _separator(names[middle - 1], names[middle])
+    lowest = names[middle] if page.level else _separator(names[middle - 1], names[middle])
     if path:
         edit.put(page, names[:middle], ids[:middle])
         parent, index = path.pop()

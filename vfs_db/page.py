@@ -11,7 +11,7 @@ found under another id, or in another list, is known to be damage. Little endian
 | owner | u32 | id of the directory or file |
 | level | u8 | 0: items are children or chunks; n: items are pages of level n - 1 |
 | count | u16 | n |
-| names | n x (u8 length, bytes, u32 id) | type 3: ascending by bytes; above level 0 the lowest name in the page |
+| names | n x (u8 length, bytes, u32 id) | type 3: ascending by bytes; above level 0 where the page begins, and the first says nothing |
 | ids | n x u32 | type 4 |
 """
 
@@ -157,7 +157,7 @@ def decode_page(data: bytes) -> Page:
         if len(set(ids)) < count:
             raise CorruptPage(f"page {page_id} lists an id twice")
         return IdPage(page_id, owner_id, level, ids)
-    return NamePage(page_id, owner_id, level, *_items(data, page_id, count))
+    return NamePage(page_id, owner_id, level, *_items(data, page_id, level, count))
 
 
 def peek_name(data: bytes, page_id: int, owner_id: int, name: bytes) -> int | None:
@@ -178,7 +178,7 @@ def peek_name(data: bytes, page_id: int, owner_id: int, name: bytes) -> int | No
     return guess
 
 
-def _items(data: bytes, page_id: int, count: int) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
+def _items(data: bytes, page_id: int, level: int, count: int) -> tuple[tuple[bytes, ...], tuple[int, ...]]:
     names, ids = [], []
     at = _HEAD.size
     try:
@@ -191,6 +191,6 @@ def _items(data: bytes, page_id: int, count: int) -> tuple[tuple[bytes, ...], tu
         raise CorruptPage(f"page {page_id} ends within its {count} names") from None
     if at != len(data):
         raise CorruptPage(f"page {page_id} has {len(data) - at} bytes behind its {count} names")
-    if any(first >= second for first, second in pairwise(names)):
+    if any(first >= second for first, second in pairwise(names[1:] if level else names)):
         raise CorruptPage(f"page {page_id} has names that do not ascend")
     return tuple(names), tuple(ids)
