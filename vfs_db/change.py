@@ -89,21 +89,25 @@ class Change:
 
 
 class Block(NamedTuple):
-    """A with-block of the open transaction: what leads back to its beginning, and the files opened in it."""
+    """A with-block of the open transaction: what leads back to its beginning, and the files opened in it.
+
+    *touched*: the entries and pages that were changed in it, of which it is known how they were before.
+    """
 
     database: AbstractContextManager[object] | None
     undo: int
     chunks: int
     marks: tuple[int, int]
     files: list[weakref.ref[OpenFile]]
+    touched: set[int]
 
 
 class OpenTransaction(Change):
     """What the operations of an open transaction have changed; only its thread sees it.
 
     Entries wait here, so that a directory that gets many names is written once. Those that were written early, to bound
-    memory, are in *written*: the database has this thread's view of them, the shared caches do not. An undo entry per
-    step leads back to where a nested block began.
+    memory, are in *written*: the database has this thread's view of them, the shared caches do not. Undo entries
+    lead back to where a nested block began.
     """
 
     __slots__ = (
@@ -155,15 +159,26 @@ class OpenTransaction(Change):
         return self.gone
 
     def _remember(self, change: Change) -> None:
+        """Note what leads back from *change* to where the innermost block began: of each entry the first state only."""
+        touched = self.blocks[-1].touched
+        if not touched:
+            for items in (self.created, self.created_chunks, self.freed_entries, self.freed_chunks):
+                self.undo.append(_cutter(items, len(items)))
         for entry_id in (*change.entries, *change.freed_entries):
-            _undo_item(self.undo, self.entries, entry_id)
-        for directory_id in (*change.names, *change.freed_entries):
+            if entry_id not in touched:
+                touched.add(entry_id)
+                _undo_item(self.undo, self.entries, entry_id)
+        for directory_id in change.freed_entries:
+            _undo_item(self.undo, self.names, directory_id)
+        for directory_id, changes in change.names.items():
             names = self.names.get(directory_id)
-            self.undo.append(_setter(self.names, directory_id, None if names is None else dict(names)))
+            if names is None:
+                _undo_item(self.undo, self.names, directory_id)
+            else:  # the names of this step alone: there may be many from steps before
+                for name in changes:
+                    _undo_item(self.undo, names, name)
         for entry_id in change.freed_entries:
             self.undo.append(_discarder(self.gone, entry_id))
-        for items in (self.created, self.created_chunks, self.freed_entries, self.freed_chunks):
-            self.undo.append(_cutter(items, len(items)))
 
     def keep_map(self, directory_id: int, names: Names, weight_max: int) -> None:
         """Keep the names of a directory, as they were stored when it was first asked for one."""

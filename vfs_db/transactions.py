@@ -34,7 +34,7 @@ class Transactions(Publisher):
             database.__enter__()
         transaction = self.transaction or OpenTransaction()
         undo, created_chunks = len(transaction.undo), len(transaction.created_chunks)
-        transaction.blocks.append(Block(database, undo, created_chunks, self.store.marks(), []))
+        transaction.blocks.append(Block(database, undo, created_chunks, self.store.marks(), [], set()))
         self.transaction = transaction
 
     def close_block(self, error: BaseException | None) -> None:

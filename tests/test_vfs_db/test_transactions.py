@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +305,72 @@ def test_failing_database_leaves_the_operation_undone(tmp_path: Path) -> None:
     fs.file_write("f", b"y" * (6 * CHUNK_SIZE))
     assert fs.file_read("f") == b"y" * (6 * CHUNK_SIZE)
     fs.close()
+
+
+def test_inner_block_holds_little_for_each_step(tmp_path: Path) -> None:
+    """What leads back to its beginning does not hold the directory, nor its names, as each step found them."""
+    count = 3000
+    with vfs_db.open(tmp_path) as fs:
+        fs.dir_create("d")
+        with fs.transaction():
+            for number in range(count // 2):
+                fs.file_create(f"d/outer{number}")
+            tracemalloc.start()
+            try:
+                with pytest.raises(Undo), fs.transaction():
+                    for number in range(count):
+                        fs.file_create(f"d/{number}")
+                    held, _ = tracemalloc.get_traced_memory()
+                    raise Undo
+            finally:
+                tracemalloc.stop()
+            assert held < 3000 * count
+            assert len(fs.dir_list("d")) == count // 2
+
+
+def _one_step(fs: DatabaseVFS, choose: random.Random) -> None:
+    def path() -> str:
+        return "/".join(choose.choice("abc") for _ in range(choose.choice([1, 2, 2, 3])))
+
+    steps: list[Callable[[], object]] = [
+        lambda: fs.file_write(path(), choose.randbytes(5)),
+        lambda: fs.makedirs(path(), exist_ok=True),
+        lambda: fs.rename(path(), path()),
+        lambda: fs.copy(path(), path()),
+        lambda: fs.remove_tree(path()),
+        lambda: fs.delete(path()),
+        lambda: fs.link_create("a/b", path()),
+        lambda: fs.chmod(path(), choose.randrange(0o1000)),
+        lambda: fs.truncate(path(), choose.choice([0, 3, CHUNK_SIZE + 1])),
+    ]
+    with suppress(OSError):
+        choose.choice(steps)()
+
+
+def _seen(fs: DatabaseVFS) -> dict[str, Any]:
+    return {
+        path: (entry.metadata, fs.file_read(path) if entry.is_file() else getattr(entry, "target", None))
+        for path, entry in fs.find("/")
+    }
+
+
+def test_blocks_at_random_are_undone_to_where_they_began(fs: DatabaseVFS) -> None:
+    choose = random.Random(11)
+
+    def block(depth: int) -> None:
+        before = _seen(fs)
+        with suppress(Undo), fs.transaction():
+            for _ in range(choose.randrange(6)):
+                if depth < 3 and choose.random() < 0.4:
+                    block(depth + 1)
+                else:
+                    _one_step(fs, choose)
+                assert all(fs.get_path(fs.get(path)) == path for path in _seen(fs))
+            after = _seen(fs)
+            if choose.random() < 0.5:
+                after = before
+                raise Undo
+        assert _seen(fs) == after
+
+    for _ in range(120):
+        block(0)
