@@ -8,7 +8,7 @@ from typing import Final
 
 from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.metadata import FileType
-from vfs_db.moment import moment, nanoseconds
+from vfs_db.moment import moment, nanoseconds, seconds
 
 __all__ = ["OVERFLOW_ID", "kept", "stat_of", "times_of"]
 
@@ -52,13 +52,11 @@ def stat_of(entry: FSEntry) -> os.stat_result:
             _BLOCK_SIZE, -(-size // 512), 0,
         )  # fmt: skip
     else:
-        all_ns = (
-            nanoseconds(accessed),
-            nanoseconds(modified),
-            max(nanoseconds(modified), nanoseconds(metadata.created_at)),
-        )
+        changed = max(metadata.created_at, modified, key=nanoseconds)
         rest = (
-            all_ns[0] / 1e9, all_ns[1] / 1e9, all_ns[2] / 1e9, *all_ns, _BLOCK_SIZE, -(-size // 512), 0
+            seconds(accessed), seconds(modified), seconds(changed),
+            nanoseconds(accessed), nanoseconds(modified), nanoseconds(changed),
+            _BLOCK_SIZE, -(-size // 512), 0,
         )  # fmt: skip
     if _IS_USUAL:
         return os.stat_result(first + rest)

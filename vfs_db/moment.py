@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-__all__ = ["Moment", "moment", "nanoseconds"]
+__all__ = ["Moment", "moment", "nanoseconds", "seconds"]
 
 
 class Moment(int):
@@ -36,3 +36,8 @@ def moment(nanoseconds: int) -> int:
 def nanoseconds(time: int) -> int:
     """Return a time of an entry in nanoseconds since 1970."""
     return int(time) * 1_000_000_000 + getattr(time, "ns", 0)
+
+
+def seconds(time: int) -> float:
+    """Return a time of an entry in seconds since 1970, as `os.stat` gives it: a whole second is that number."""
+    return nanoseconds(time) / 1e9 if isinstance(time, Moment) else float(time)

@@ -16,6 +16,7 @@ from vfs_db.attributes import stat_of
 from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType
+from vfs_db.moment import seconds
 from vfs_db.path import join, parts
 
 __all__ = ["DirEntry", "Readable", "ScandirIterator", "find", "glob", "walk"]
@@ -187,7 +188,7 @@ def glob(fs: Readable, pattern: str, *, include_hidden: bool) -> Iterator[str]:
     prefix = "/" if pattern.startswith("/") else ""
     names = parts(pattern)
     if not names:
-        yield "/"
+        yield from _glob_found(fs, "/", [], include_hidden)
         return
     found = _glob(fs, "", names, include_hidden)
     if names.count("**") > 1:  # only then a path may be met twice
@@ -221,7 +222,7 @@ def _glob_found(fs: Readable, path: str, rest: list[str], hidden: bool) -> Itera
         return
     try:
         fs.get(path)
-    except (OSError, ValueError):
+    except OSError:  # a ValueError that is none is the closed filesystem's
         return
     yield path
 
@@ -280,7 +281,7 @@ def find(
             and (type is None or metadata.file_type is type)
             and (size_min is None or metadata.size >= size_min)
             and (size_max is None or metadata.size <= size_max)
-            and (newer_than is None or metadata.modified_at > newer_than)
+            and (newer_than is None or seconds(metadata.modified_at) > newer_than)
         )
 
     top = fs.get(path)

@@ -64,6 +64,9 @@ def test_after_closing_every_method_says_so(fs: DatabaseVFS, tmp_path: Path) -> 
         except ValueError as error:
             if "the filesystem is closed" not in str(error):
                 answers[name] = error
+    for pattern in ("", "f", "x/y"):  # which are looked up, not listed
+        with pytest.raises(ValueError, match="the filesystem is closed"):
+            fs.glob(pattern)
     assert answers == {}
     assert [path.name for path in host.iterdir()] == ["f"]
     assert not out.exists()

@@ -310,6 +310,8 @@ def test_ns_times_are_kept_to_the_nanosecond(tmp_path: Path) -> None:
         fs.chmod("f", 0o600)
     with vfs_db.open(tmp_path / "vfs") as fs:
         assert (fs.stat("f").st_atime_ns, fs.stat("f").st_mtime_ns) == (1_000_000_001, -1)
+        assert [path for path, _ in fs.find("f", newer_than=-1)] == ["f"]
+        assert list(fs.find("f", newer_than=fs.stat("f").st_mtime)) == []
         fs.chmod("f", 0o640)
         assert fs.stat("f").st_mtime_ns == -1
         fs.export_tree("/", tmp_path / "out")
