@@ -336,12 +336,12 @@ def open_for_reading(
     kind = _checked_mode(mode, buffering, encoding, errors, newline)
     if kind != "r":
         raise os_error(errno.EROFS, path)
-    raw = RawFile(state, _readable_id(state, path), path, "rb")
+    raw = RawFile(state, state.read(_readable_id, state, path), path, "rb")
     return _wrapped(raw, mode, kind, buffering, encoding, errors, newline)
 
 
 def _readable_id(state: State, path: str) -> int:
-    entry = state.read(lambda: locate(state, path, follow=True, second_try=True)[2])
+    entry = locate(state, path, follow=True, second_try=True)[2]
     if type(entry) is not File:
         raise os_error(errno.ENOENT if entry is None else errno.EISDIR, path)
     return entry.metadata.id
@@ -352,19 +352,25 @@ def open_file(
 ) -> IO[Any]:
     """Open a file in any mode, making or emptying it where the mode says so."""
     kind = _checked_mode(mode, buffering, encoding, errors, newline)
+    raw_mode = {"r+": "rb+"}.get(kind, kind[0] + "b" + kind[1:])
+
+    def opened(file_id: int) -> RawFile:
+        raw = RawFile(state, file_id, path, raw_mode)
+        state.opened(file_id, raw)
+        return raw
+
+    # It is noted as open before the file can be deleted: its id may be another file's then.
     if kind == "r":
-        file_id = _readable_id(state, path)
+        raw = state.read(lambda: opened(_readable_id(state, path)))
     else:
         marks = state.acquire()
         try:
-            file_id = _prepared_id(state, path, kind)
+            raw = opened(_prepared_id(state, path, kind))
         except BaseException:
             state.abandon(marks)
             raise
         finally:
             state.lock.release()
-    raw = RawFile(state, file_id, path, {"r+": "rb+"}.get(kind, kind[0] + "b" + kind[1:]))
-    state.opened(file_id, raw)
     return _wrapped(raw, mode, kind, buffering, encoding, errors, newline)
 
 

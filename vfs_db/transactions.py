@@ -18,14 +18,20 @@ from vfs_db.names import KNOWN_WEIGHT
 from vfs_db.page import IdPage, NamePage, Page
 from vfs_db.publishing import Publisher, change_names, encoded
 from vfs_db.state import NAMES_MAX
+from vfs_db.store import Store
 
 __all__ = ["Transactions"]
 
 _STAGED_MAX: Final = 8192
+_OPEN_FILES_MIN: Final = 64
 
 
 class Transactions(Publisher):
-    """The state, and the transaction that may be open on it. What is called here holds the writers' lock."""
+    """The state, and the transaction that may be open on it. What is called here holds the writers' lock, but for `opened`."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._open_files_max = _OPEN_FILES_MIN
 
     def open_block(self) -> None:
         """Open a transaction, or a block in the one that is open."""
@@ -67,7 +73,11 @@ class Transactions(Publisher):
 
     def opened(self, file_id: int, file: OpenFile) -> None:
         """Note that *file* holds the file with that id open."""
-        self.open_files.setdefault(file_id, weakref.WeakSet()).add(file)
+        with self.publishing:
+            if len(self.open_files) >= self._open_files_max:  # most of them closed by now
+                self.open_files = {one_id: files for one_id, files in self.open_files.items() if files}
+                self._open_files_max = _OPEN_FILES_MIN + 2 * len(self.open_files)
+            self.open_files.setdefault(file_id, weakref.WeakSet()).add(file)
         transaction = self.mine()
         if transaction is not None:
             transaction.blocks[-1].files.append(weakref.ref(file))

@@ -6,12 +6,14 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
 
-from vfs_db import DatabaseVFS
+import vfs_db
+from vfs_db import DatabaseVFS, MemoryDatabase
 
 
 @pytest.fixture(autouse=True)
@@ -186,3 +188,28 @@ def test_appending_from_many_threads_loses_nothing(fs: DatabaseVFS) -> None:
 
     together(*(partial(work, number) for number in range(4)))
     assert sorted(fs.file_read("log").split()) == sorted(b"%03d" % number for number in range(4) for _ in range(30))
+
+
+def test_handle_of_a_file_that_is_deleted_as_it_is_opened_never_reads_another() -> None:
+    """Its id is the next file's. Of 6000 handles some are opened at just that moment."""
+    fs = vfs_db.new(MemoryDatabase(), MemoryDatabase())
+    is_done = threading.Event()
+
+    def replace() -> None:
+        while not is_done.is_set():
+            for name in ("a", "b"):
+                fs.file_write(name, name.encode())
+                fs.delete(name)
+
+    def read() -> None:
+        try:
+            for _ in range(6000):
+                with suppress(FileNotFoundError), fs.open("a", "rb", 0) as file, suppress(OSError):  # deleted: ESTALE
+                    for _ in range(5):
+                        assert file.read() in (b"a", b"")
+                        file.seek(0)
+        finally:
+            is_done.set()
+
+    sys.setswitchinterval(1e-6)
+    together(replace, read)
