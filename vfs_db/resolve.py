@@ -146,7 +146,14 @@ def locate(state: State, path: str, *, follow: bool, second_try: bool = False) -
             return current, name, found
         return _Walk(state, path, second_try=second_try).follow_to_place(current, found)
     walk = _Walk(state, path, second_try=second_try)
-    current = walk.directory(walk.root(), parts(head))
+    above, _, last = head.rpartition("/")
+    above_id = prefixes.get(above) if last not in ("", ".", "..") else None
+    if above_id is None:
+        current = walk.directory(walk.root(), parts(head))
+    else:  # what goes down level by level takes one step each time, not all from the root
+        start = state.entry(above_id)
+        assert type(start) is Directory
+        current = walk.directory(start, [last])
     if walk.is_plain:
         if len(prefixes) >= _PREFIXES_MAX:
             prefixes.clear()

@@ -7,6 +7,7 @@ import fnmatch
 import os
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
@@ -186,7 +187,7 @@ def glob(fs: Readable, pattern: str, *, include_hidden: bool) -> Iterator[str]:
     A pattern that ends with a slash matches directories only, and links to one; so do its paths end.
     """
     prefix = "/" if pattern.startswith("/") else ""
-    names = parts(pattern)
+    names = [name for before, name in pairwise(["", *parts(pattern)]) if before != "**" or name != "**"]
     if not names:
         yield from _glob_found(fs, "/", [], include_hidden)
         return

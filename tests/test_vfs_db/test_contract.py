@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import stat
+import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -535,6 +537,39 @@ def test_deep_paths(fs: DatabaseVFS) -> None:
     fs.copy("d", "e")
     fs.remove_tree("d")
     assert fs.file_read("e/" + path[2:] + "/f") == b"deep"
+
+
+def calls_of(function: Callable[[], object]) -> int:
+    """Return how many Python functions *function* calls, in all."""
+    count = 0
+
+    def profile(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_depth_costs_a_step_a_level(fs: DatabaseVFS) -> None:
+    def make(depth: int) -> int:
+        return calls_of(lambda: fs.makedirs("/".join([str(depth)] * depth)))
+
+    assert make(400) < 5 * make(100)
+    path = "/".join(["400"] * 400)
+    fs.makedirs(f"{path}/a/b")
+    fs.makedirs(f"{path}/b/b")
+    fs.rename("400", "moved")
+    path = "moved" + path[3:]
+    first, second = calls_of(lambda: fs.stat(f"{path}/a")), calls_of(lambda: fs.stat(f"{path}/b/b"))
+    assert second < first / 10
+    fs.file_write(f"{path}/b/b/f", b"f")
+    assert len(fs.glob("**/**/**/f")) == 1
+    assert calls_of(lambda: fs.glob("**/**/**/f")) < 2 * calls_of(lambda: fs.glob("**/f"))
 
 
 def test_closing_twice_and_the_with_block(fs: DatabaseVFS) -> None:
