@@ -135,7 +135,9 @@ def config_of_table(disk: Disk, folder: str, given: dict[str, Any]) -> Config:
 def _fitting(disk: Disk, folder: str, fd: int, size: int, next_id: int | None) -> list[int]:
     """Return the key sizes with which a full table of *size* bytes makes sense: by its first slots in use.
 
-    They all point at records with a right CRC, there is one at least, and their ids are below the next id.
+    They all point at records with a right CRC, there is one at least, and their ids are below the next id. Wider
+    slots whose upper bytes are zeros read as narrower ones, too: where three in four look so, the wider size is among those
+    returned, whatever else is wrong with it.
     """
     raw = disk.read_all(fd, min(size, 1 << 20), 0)
     fitting = []
@@ -146,7 +148,11 @@ def _fitting(disk: Disk, folder: str, fd: int, size: int, next_id: int | None) -
         ids_fit = next_id is None or all(record_id < next_id for record_id, _ in used)
         if size % keysize == 0 and used and ids_fit and _all_records(disk, folder, [location for _, location in used]):
             fitting.append(keysize)
-    return fitting
+            for parts in (2, 3):
+                last = sum(record_id % parts == parts - 1 for record_id, _ in used)
+                if keysize * parts in KEY_SIZES and not size % (keysize * parts) and 4 * last >= 3 * len(used):
+                    fitting.append(keysize * parts)
+    return sorted(set(fitting))
 
 
 def _all_records(disk: Disk, folder: str, locations: Iterable[int]) -> bool:

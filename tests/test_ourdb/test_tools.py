@@ -250,6 +250,22 @@ def test_a_history_that_leads_forward_does_not_loop(tmp_path: Path) -> None:
         assert [problem.record_id for problem in db.check()] == [1]
 
 
+def test_a_table_that_may_be_of_two_key_sizes_is_not_repaired_without_the_config(tmp_path: Path) -> None:
+    """Slots of four bytes read as pairs of two; where one of them is damaged, only the pairs seem to be sound."""
+    folder = tmp_path / "db"
+    with ourdb.new(folder, record_nr_max=40, record_size_max=100, incremental_mode=False, keysize=4) as db:
+        db.set_many([(record_id, b"%d" % record_id * 20) for record_id in range(20)])
+    (folder / "lookup" / ".ourdb").unlink()
+    with open(folder / "lookup" / "data", "r+b") as table:
+        table.seek(7 * 4)
+        table.write(b"\0\1\0\0")
+    with pytest.raises(ourdb.OurDBError, match=r"\[2, 4\].*keysize"):
+        ourdb.repair(folder)
+    ourdb.repair(folder, record_nr_max=40, record_size_max=100, incremental_mode=False, keysize=4)
+    with ourdb.new(folder) as db:
+        assert db.get(19) == b"19" * 20
+
+
 def test_a_lost_table_is_rebuilt_and_what_is_guessed_is_said(tmp_path: Path) -> None:
     with ourdb.new(tmp_path / "db") as db:
         for number in range(50):
