@@ -59,6 +59,8 @@ def export_tree(state: State, path: str, host_dir: str, options: Options) -> Non
         at, folder, present, above = stack.pop()
         if present.metadata.id in above:
             raise damaged(present.metadata.id, f"directory {at} contains itself")
+        if above:
+            _check_folder(folder)
         base = os.path.join(folder, "")
         for entry in all_children(state, present):
             host_path = base + _host_name(entry, at)
@@ -73,6 +75,8 @@ def export_tree(state: State, path: str, host_dir: str, options: Options) -> Non
                 _export_file(state, entry, host_path, below, options)
             options.progress(below, 0)
     for host_path, entry in reversed(done):  # times and modes of folders last: writing into them changes or needs them
+        if host_path != host_dir:
+            _check_folder(host_path)
         os.chmod(host_path, entry.metadata.mode & _PERMISSIONS)
         os.utime(host_path, ns=_times(entry))
 
@@ -91,6 +95,12 @@ def _make_folder(path: str) -> None:
     except FileExistsError:
         if not stat.S_ISDIR(os.lstat(path).st_mode):
             raise
+
+
+def _check_folder(path: str) -> None:
+    """Raise NotADirectoryError if *path*, which was made a folder, is a link by now: it is not to be followed."""
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        raise os_error(errno.ENOTDIR, path)
 
 
 def _is_wanted(entry: FSEntry, host_path: str, options: Options) -> bool:

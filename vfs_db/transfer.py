@@ -33,7 +33,9 @@ Progress: TypeAlias = Callable[[str, int], object]
 _ENTRY_COST: Final = 16384
 """Bytes that an entry counts for besides its content, where trees come in by batches of a size."""
 _PIECE_SIZE: Final = 16 * chunks.CHUNK_SIZE
-_O_BINARY: Final = getattr(os, "O_BINARY", 0)
+_O_READ: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Without waiting: what was a file may be a pipe by now."""
+_O_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 
 
 def _silent(_path: str, _size: int) -> None:
@@ -66,12 +68,16 @@ class Options:
 def import_entries(state: Commits, host_dir: str, target: Directory, options: Options) -> Iterator[int]:
     """Copy what is in *host_dir* into *target*, yielding what an entry has cost, in bytes, after each.
 
-    To be advanced within a transaction, which may be another one after each step.
+    To be advanced within a transaction, which may be another one after each step. The host's tree may change meanwhile: what
+    was a folder or a file and is a link when its turn comes is not followed, unless links are.
     """
+    look = os.stat if options.follow_symlinks else os.lstat
     stack = [(host_dir, target.metadata.id, frozenset[tuple[int, int]]())]
     while stack:
         folder, target_id, above = stack.pop()
-        status = os.stat(folder)
+        status = os.stat(folder) if folder == host_dir else look(folder)
+        if not stat.S_ISDIR(status.st_mode):
+            raise os_error(errno.ENOTDIR, folder)
         key = (status.st_dev, status.st_ino)
         if key in above:
             raise OSError(errno.ELOOP, f"{os.strerror(errno.ELOOP)}: the folder contains itself through a link", folder)
@@ -93,10 +99,11 @@ def _sorted(folder: str) -> list[os.DirEntry[str]]:
 
 @attrs.frozen
 class _Found:
-    """A host entry: its name in the filesystem and its path on the host."""
+    """A host entry: its name in the filesystem, its path on the host, and whether a link there is followed."""
 
     name: str
     path: str
+    may_be_link: bool
 
 
 def import_one(state: Commits, host_path: str, parent: Directory, name: str, options: Options) -> None:
@@ -104,13 +111,13 @@ def import_one(state: Commits, host_path: str, parent: Directory, name: str, opt
     status = os.stat(host_path)
     if stat.S_ISDIR(status.st_mode):
         raise os_error(errno.EISDIR, host_path)
-    _import_entry(state, _Found(name, host_path), status, parent.metadata.id, options)
+    _import_entry(state, _Found(name, host_path, True), status, parent.metadata.id, options)
 
 
 def _import_found(state: Commits, found: os.DirEntry[str], target_id: int, options: Options) -> tuple[FSEntry, int]:
     """Copy one host entry, but not what is in it; returns it, and what that has cost in bytes."""
     status = found.stat(follow_symlinks=options.follow_symlinks)
-    made = _import_entry(state, _Found(found.name, found.path), status, target_id, options)
+    made = _import_entry(state, _Found(found.name, found.path, options.follow_symlinks), status, target_id, options)
     return made, _ENTRY_COST + (status.st_size if type(made) is File else 0)
 
 
@@ -134,9 +141,9 @@ def _import_entry(state: Commits, found: _Found, status: os.stat_result, target_
     if stat.S_ISLNK(status.st_mode):
         made = _make(state, parent, there, found, FileType.symlink, status, target=os.readlink(found.path))
     elif stat.S_ISREG(status.st_mode):
-        made = _import_file(state, parent, there, found, status, options.progress)
+        made = _import_file(state, parent, there, found, options.progress)
     else:
-        raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: neither a file, a folder nor a link", found.path)
+        raise _special(found.path)
     options.progress(found.path, 0)
     return made
 
@@ -187,14 +194,20 @@ def _make(
     return made
 
 
+def _special(path: str) -> OSError:
+    return OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: neither a file, a folder nor a link", path)
+
+
 def _import_file(
-    state: Commits, parent: Directory, there: FSEntry | None, found: _Found, status: os.stat_result,
-    report: Progress,
+    state: Commits, parent: Directory, there: FSEntry | None, found: _Found, report: Progress
 ) -> FSEntry:  # fmt: skip
     """Copy a file piece by piece; a small one is a single change. A file that is there keeps its id."""
     now = state.now()
-    source = os.open(found.path, os.O_RDONLY | _O_BINARY)
+    source = os.open(found.path, _O_READ | (0 if found.may_be_link else _O_NOFOLLOW))
     try:
+        status = os.fstat(source)
+        if not stat.S_ISREG(status.st_mode):
+            raise _special(found.path)
         data = os.read(source, min(status.st_size + 1, _PIECE_SIZE))
         # A whole small file is read at once: that there is no more of it need not be asked.
         is_whole = len(data) == status.st_size < _PIECE_SIZE

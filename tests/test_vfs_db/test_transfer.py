@@ -418,3 +418,55 @@ def test_usage_of_a_deep_tree(fs: DatabaseVFS) -> None:
     found = list(fs.usage("d"))
     assert [(at, size) for at, _, size in found[:2]] == [(f"{path}/f", 4), (path, 4)]
     assert [(at, size) for at, _, size in found[-2:]] == [("d/g", 1), ("d", 5)]
+
+
+@pytest.mark.parametrize("what", ["link", "pipe"])
+@pytest.mark.parametrize("name", ["f", "d"])
+def test_what_changes_while_it_is_imported_is_not_followed(
+    fs: DatabaseVFS, tmp_path: Path, what: str, name: str
+) -> None:
+    secret, host = tmp_path / "secret", tmp_path / "host"
+    secret.mkdir()
+    (secret / "f").write_bytes(b"secret")
+    (host / "d").mkdir(parents=True)
+    (host / "f").write_bytes(b"x")
+    fs.dir_create("t")
+    fs.file_write("t/f", b"before")
+
+    def change(_path: str) -> bool:  # asked when the folder is known, and the file too, but neither was opened
+        if name == "f":
+            (host / "f").unlink()
+        else:
+            (host / "d").rmdir()
+        if what == "link":
+            (host / name).symlink_to(secret / "f" if name == "f" else secret)
+        else:
+            os.mkfifo(host / name)
+        return True
+
+    with pytest.raises(OSError, match="links|argument|directory"):
+        fs.import_tree(host, "t", may_replace=change)
+    assert [path for path, _ in fs.find("t")] == ["t", "t/f"]
+    assert fs.file_read("t/f") == b"before"
+
+
+@pytest.mark.parametrize("moment", ["/t/f", "/t/d/f"])
+def test_folder_that_becomes_a_link_while_it_is_exported_to_is_not_followed(
+    fs: DatabaseVFS, tmp_path: Path, moment: str
+) -> None:
+    """Neither for its files, which come after those above it, nor for its mode, which comes last."""
+    outside, out = tmp_path / "outside", tmp_path / "out"
+    outside.mkdir(0o755)
+    fs.makedirs("t/d", mode=0o700)
+    fs.file_write("t/f", b"x")
+    fs.file_write("t/d/f", b"x")
+
+    def change(path: str, size: int) -> None:
+        if (path, size) == (moment, 0):
+            (out / "d").rename(out / "was")
+            (out / "d").symlink_to(outside)
+
+    with pytest.raises(NotADirectoryError):
+        fs.export_tree("/t", out, change)
+    assert list(outside.iterdir()) == []
+    assert stat.S_IMODE(outside.stat().st_mode) == 0o755
