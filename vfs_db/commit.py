@@ -59,7 +59,13 @@ class Commits(Transactions):
         Raises OSError when a list in an entry is more than one record holds: EMLINK for a directory, EFBIG for a file.
         """
         for entry in change.entries.values():
-            if type(entry) is Directory and type(entry.children) is IdList and len(entry.children.packed) > PACKED_SURE:
+            if type(entry) is Directory:
+                ids = entry.children
+            elif type(entry) is File:
+                ids = entry.chunk_ids
+            else:
+                continue
+            if type(ids) is IdList and len(ids.packed) > PACKED_SURE:
                 self.check_size(entry)
         transaction = self.transaction
         if transaction is None:

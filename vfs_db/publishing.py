@@ -63,8 +63,6 @@ class Publisher(State):
                 self._pages.put(entry_id, entry)
                 continue
             entries.put(entry_id, entry)
-            if type(entry) is File and type(entry.chunk_ids) is IdList and len(entry.chunk_ids.packed) > PACKED_SURE:
-                self.check_size(entry)
             if type(entry) is Directory and type(entry.children) is not IdList:
                 self._names.pop(entry_id)  # they would grow without bound
         for entry_id in change.created:

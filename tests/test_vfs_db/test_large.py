@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +284,20 @@ def test_strict_v1_file_holds_what_one_record_lists_and_no_more(monkeypatch: pyt
     assert version(fs, "f") == 1
     size = fs.stat("f").st_size
     assert fs.file_read("f") == b"xyz" * 16_000 + b"abc" * (size // 3 - 16_000)
-    assert len(fs.db_metadata.get(fs.get("f").metadata.id)) > 65535 - 4
+    assert 65535 - 4 < len(fs.db_metadata.get(fs.get("f").metadata.id)) <= 65535
+    calls: list[Callable[[], object]] = [
+        lambda: fs.rename("f", "longer name"),
+        lambda: fs.chown("f", "longer name", None),
+        lambda: fs.file_concatenate("f", b"abc"),
+    ]
+    for is_within in (False, True):
+        with fs.transaction() if is_within else nullcontext():
+            for call in calls:
+                with pytest.raises(OSError, match="too large"):
+                    call()
+        assert [(path, entry.metadata.owner) for path, entry in fs.find("/", type=vfs_db.FileType.file)] == [
+            ("/f", "user")
+        ]
     with pytest.raises(OSError, match="too large"):
         fs.file_write("new", b"x" * (size + 300))
     assert not fs.exists("new")
