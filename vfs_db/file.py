@@ -262,7 +262,7 @@ class RawFile(io.RawIOBase):
     def write(self, data: Any, /) -> int:  # noqa: ANN401 - as the standard library's interface has it
         """Write all of *data* at the position (in append mode: at the end), zeros where there was nothing before it."""
         self._check(self._is_writable, "writing")
-        with self._turn, memoryview(data).cast("B") as view:
+        with memoryview(data).cast("B") as view:
             self._changing(self._write_now, view)
             return len(view)
 
@@ -277,12 +277,11 @@ class RawFile(io.RawIOBase):
     def truncate(self, size: int | None = None, /) -> int:
         """Cut the file to *size* bytes (the position), or fill it up with zeros; the position stays."""
         self._check(self._is_writable, "writing")
-        with self._turn:
-            wanted = self._position if size is None else size
-            if wanted < 0:
-                raise os_error(errno.EINVAL, self.name)
-            self._changing(self._truncate_now, wanted)
-            return wanted
+        wanted = self._position if size is None else size
+        if wanted < 0:
+            raise os_error(errno.EINVAL, self.name)
+        self._changing(self._truncate_now, wanted)
+        return wanted
 
     def _truncate_now(self, state: Commits, change: Change, file: File, size: int) -> File:
         return chunks.resize(state, change, file, size, state.now())
@@ -290,8 +289,18 @@ class RawFile(io.RawIOBase):
     def _changing(self, function: Any, argument: Any) -> None:  # noqa: ANN401 - as the standard library's interface has it
         state = self._state
         assert isinstance(state, Commits)
-        position = self._position
         marks = state.acquire()
+        try:
+            with self._turn:  # after the lock: a transaction's thread would wait for one that waits for the transaction
+                self._change(state, function, argument)
+        except BaseException:
+            state.abandon(marks)
+            raise
+        finally:
+            state.lock.release()
+
+    def _change(self, state: Commits, function: Any, argument: Any) -> None:  # noqa: ANN401 - as above
+        position = self._position
         try:
             file = self._file()
             change = Change()
@@ -302,10 +311,7 @@ class RawFile(io.RawIOBase):
                 self._regular = changed  # as every change leaves it
         except BaseException:
             self._position = position
-            state.abandon(marks)
             raise
-        finally:
-            state.lock.release()
 
 
 _MODES: Final = frozenset("rwxabt+")

@@ -308,7 +308,8 @@ class WritableFS(ReadableFS):
         """Open the file at *path* as the built-in `open` does, in every mode it has; text is UTF-8 unless told.
 
         What is flushed is one commit, seen by all. After the file was deleted, or a transaction in which it was
-        opened was rolled back, a call raises OSError (ESTALE).
+        opened was rolled back, a call raises OSError (ESTALE). A handle with a buffer has a lock of its own, held while it waits
+        for another thread's transaction: within a transaction use no buffered handle that other threads write to.
         """
         from vfs_db.file import open_file
 

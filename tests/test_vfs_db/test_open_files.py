@@ -495,3 +495,25 @@ def test_files_that_were_opened_and_closed_hold_no_memory(fs: DatabaseVFS) -> No
         with pytest.raises(OSError, match="deleted while it was open"):
             kept[number].read()
         kept[number].close()
+
+
+def test_handle_without_a_buffer_is_used_within_a_transaction_that_another_thread_waits_for(fs: DatabaseVFS) -> None:
+    """The other thread's write waits for the transaction, and this one's does not wait for it."""
+    is_done = threading.Event()
+    with fs.open("log", "ab", buffering=0) as file:
+        others = [threading.Thread(target=file.write, args=(b"other\n",), daemon=True) for _ in range(4)]
+
+        def work() -> None:
+            with fs.transaction():
+                for number, other in enumerate(others):
+                    other.start()
+                    for _ in range(200):
+                        file.write(b"%d\n" % number)
+                        file.truncate(file.tell())
+            is_done.set()
+
+        threading.Thread(target=work, daemon=True).start()
+        assert is_done.wait(60), "both wait for each other"
+        for other in others:
+            other.join()
+    assert fs.file_read("log") == b"".join(b"%d\n" % number * 200 for number in range(4)) + b"other\n" * 4
