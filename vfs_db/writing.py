@@ -169,7 +169,7 @@ class WritableFS(ReadableFS):
 
     def _touch(self, path: str, mode: int, exist_ok: bool) -> FSEntry:
         state = self._state
-        directory, name, entry = locate(state, path, follow=True)
+        directory, name, entry = locate(state, path, follow=exist_ok)  # a link that leads nowhere is there, too
         change = Change()
         now = state.now()
         if entry is None:

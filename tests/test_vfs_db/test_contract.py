@@ -343,6 +343,14 @@ def test_touching(fs: DatabaseVFS) -> None:
     fs.touch("f")
     assert fs.stat("f").st_mtime > 1
     assert fs.file_read("f") == b"content"
+    fs.link_create("f", "link")
+    fs.link_create("nowhere", "dangling")
+    for path in ("f", "link", "dangling"):
+        with pytest.raises(FileExistsError):
+            fs.touch(path, exist_ok=False)
+    assert not fs.exists("nowhere")
+    fs.touch("dangling")
+    assert fs.is_file("nowhere")
 
 
 def test_attributes(fs: DatabaseVFS) -> None:
