@@ -19,7 +19,8 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Protocol
 
@@ -110,6 +111,25 @@ class Commits:
         self.plain = False
         return self.refusal()
 
+    def doubt(self, error: BaseException) -> None:
+        """Refuse all further writes after *error* (Ctrl-C, no memory) stopped a commit or a checkpoint halfway.
+
+        What the journal says and what this handle takes for true may differ then; opening again goes by the journal.
+        """
+        folder = self.stores[0].folder
+        reason = f"{folder}: a commit was stopped halfway ({type(error).__name__}); close and open again to go on"
+        self.refuse(lambda: OurDBError(reason))
+
+    @contextmanager
+    def _whole_or_refused(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self.fail(error) from error
+        except BaseException as error:
+            self.doubt(error)
+            raise
+
     def acquire(self) -> bool:
         """Wait for the right to write, and return True. Raises DatabaseLocked after the timeout, or why this handle can't write."""
         if not self.lock.acquire(True, self.wait):
@@ -172,18 +192,24 @@ class Commits:
         frame = journal.frame(
             operations, len(operations) // OPERATION.size, (next_ids[0], next_ids[1]), b"".join(inlined)
         )
-        journal.append(frame, may_use_reserve=not has_sets)
-        with self.publishing:
-            for stage in stages:
-                store = stage.store
-                files = store.files
-                self.record_bytes += abs(stage.position - files.end_position)
-                files.end_file, files.end_position = stage.file, stage.position
-                store.next_id = stage.next_id
-                store.zeros += stage.zeros
-                if store.count is not None:
-                    store.count += stage.count
-                store.publish(stage.pending)
+        try:
+            journal.append(frame, may_use_reserve=not has_sets)
+            with self.publishing:
+                for stage in stages:
+                    store = stage.store
+                    files = store.files
+                    self.record_bytes += abs(stage.position - files.end_position)
+                    files.move_end(stage.file, stage.position)
+                    store.next_id = stage.next_id
+                    store.zeros += stage.zeros
+                    if store.count is not None:
+                        store.count += stage.count
+                    store.publish(stage.pending)
+        except OSError:
+            raise
+        except BaseException as error:
+            self.doubt(error)
+            raise
 
     def after_commit(self) -> int:
         """See to checkpoints and the short path after a commit; return the commit's ticket for `sync_up_to`."""
@@ -193,11 +219,11 @@ class Commits:
         if len(self.stores) > 1:
             return self.appended
         with self.publishing:
-            self.plain = self.journal is not None and self.refusal is None and not self.stores[0].snapshots
-            if self.plain and self.journal is not None:
-                files = self.stores[0].files
-                self.plain_fd = files.fd(files.end_file)
+            self.plain = False  # also where the file can't be opened
+            if self.journal is not None and self.refusal is None and not self.stores[0].snapshots:
+                self.plain_fd = self.stores[0].files.last_fd()
                 self.plain_journal_end = min(JOURNAL_MAX, self.journal.allocated - 2 * RESERVE)
+                self.plain = True
         return self.appended
 
     def is_checkpoint_due(self) -> bool:
@@ -254,31 +280,33 @@ class Commits:
         journal.reserve()
         if self.synchronous == "full":
             journal.zero_ahead()
-        journal.begin(self._header(journal, sync=self.synchronous != "off"), sync=True)
+        journal.begin(self._header(journal), sync=True)
 
-    def _header(self, journal: Journal, *, sync: bool) -> JournalHeader:
+    def _header(self, journal: Journal) -> JournalHeader:
         members = tuple(
             Member(store.identity.identity, store.files.end_file, store.files.end_position, store.next_id)
             for store in self.stores
         )
         generation = journal.header.generation + 1 if journal.header else 1
         salt = int.from_bytes(os.urandom(4), "little") or 1
-        return JournalHeader(generation, salt, self.disk.boot_id(), not sync, members)
+        return JournalHeader(generation, salt, self.disk.boot_id(), self.synchronous == "off", members)
 
-    def checkpoint(self) -> bool:
-        """Let the tables catch up and begin the next generation. Returns False where a snapshot made it wait."""
+    def checkpoint(self, *, sync: bool = False) -> bool:
+        """Let the tables catch up and begin the next generation; durably, with *sync* at every level.
+
+        Returns False where a snapshot made it wait.
+        """
         if self.journal is None:
             return True
         if any(store.snapshots for store in self.stores):
             return False
-        try:
-            self._checkpoint(self.journal, sync=self.synchronous != "off")
-        except OSError as error:
-            raise self.fail(error) from error
+        with self._whole_or_refused():
+            self._checkpoint(self.journal, sync=sync or self.synchronous != "off")
         return True
 
     def _checkpoint(self, journal: Journal, *, sync: bool) -> None:
-        if not journal.number:
+        # At "off" the checkpoints before may not be durable, so there is something to do without a commit, too.
+        if not journal.number and not (sync and journal.header is not None and journal.header.unsynced):
             return
         if sync:
             for store in self.stores:
@@ -295,7 +323,7 @@ class Commits:
             store.write_zeros()
             if sync and store.zeros:
                 store.files.sync()
-        journal.begin(self._header(journal, sync=sync), sync=sync)
+        journal.begin(self._header(journal), sync=sync)
         for store in self.stores:
             store.overlay = {}
             store.zeros = []
@@ -309,11 +337,12 @@ class Commits:
         try:
             if self.transaction is not None:
                 raise OurDBError("sync inside a transaction: commit it first")
-            if self.journal is None or self.checkpoint():
+            if self.journal is None or self.checkpoint(sync=True):
                 return
             try:
                 for store in self.stores:
                     store.files.sync()
+                    store.table.sync()  # at "off", what an earlier checkpoint wrote
                 self.journal.sync()
             except OSError as error:
                 raise self.fail(error) from error
@@ -324,7 +353,7 @@ class Commits:
         """Checkpoint durably and remove the journal, as at a clean close; a second member leaves with its pointer."""
         if self.journal is None:
             return
-        try:
+        with self._whole_or_refused():
             for store in self.stores:
                 for reference in tuple(store.snapshots):
                     snapshot = reference()
@@ -340,8 +369,6 @@ class Commits:
             self.journal = None
             self.plain = False
             remove_journal(self.disk, [store.folder for store in self.stores])
-        except OSError as error:
-            raise self.fail(error) from error
 
     def take_in(self, other: Commits) -> None:
         """Let the store of *other* commit here, together with this one's. Raises OurDBError."""

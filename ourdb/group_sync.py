@@ -48,7 +48,7 @@ class GroupSync:
                     self._is_led = True
                     break
                 gate = self._gate(ticket)
-            gate.acquire()
+            self._wait_at(gate)
         try:
             self._gather(appended)
             newest = appended()
@@ -64,7 +64,19 @@ class GroupSync:
             if not self._is_led:
                 return
             gate = self._gate(0)
-        gate.acquire()
+        self._wait_at(gate)
+
+    def _wait_at(self, gate: threading.Lock) -> None:
+        try:
+            gate.acquire()
+        except BaseException:  # Ctrl-C: if this thread was woken to lead, another one has to be
+            with self._mutex:
+                waiting = [one for one in self._waiting if one[1] is not gate]
+                was_woken = len(waiting) == len(self._waiting)
+                self._waiting = waiting
+                if was_woken and waiting and not self._is_led:
+                    self._waiting.pop(0)[1].release()
+            raise
 
     def _gate(self, ticket: int) -> threading.Lock:
         gate = threading.Lock()
@@ -91,14 +103,15 @@ class GroupSync:
 
 
 class _Request(Generic[_T, _R]):
-    """What one thread wants written; *gate* opens when it is done, or when the thread is to lead."""
+    """What one thread wants written; *gate* opens when it is done, or when the thread is to lead (*leads*)."""
 
-    __slots__ = ("gate", "is_done", "item", "result")
+    __slots__ = ("gate", "is_done", "item", "leads", "result")
 
     def __init__(self, item: _T) -> None:
         self.item = item
         self.result: _R | None = None
         self.is_done = False
+        self.leads = False
         self.gate = threading.Lock()
         self.gate.acquire()
 
@@ -127,10 +140,14 @@ class GroupWriter(Generic[_T, _R]):
     def hand_over(self) -> None:
         """Let one of the threads that came meanwhile lead."""
         with self._mutex:
-            self._is_led = bool(self._queue)
-            if self._queue:
-                self._calm = 0
-                self._queue[0].gate.release()
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        self._is_led = bool(self._queue)
+        if self._queue:
+            self._calm = 0
+            self._queue[0].leads = True
+            self._queue[0].gate.release()
 
     def write(self, item: _T, write: Callable[[list[_T]], list[_R] | None]) -> _R | None:
         """Have *item* written, by this thread's or another's *write*, and return its result; None: it was not written.
@@ -140,31 +157,44 @@ class GroupWriter(Generic[_T, _R]):
         request: _Request[_T, _R] = _Request(item)
         with self._mutex:
             self._queue.append(request)
-            leads = not self._is_led
+            request.leads = not self._is_led
             self._is_led = True
-        if not leads:
-            request.gate.acquire()
-            if request.is_done:
-                return request.result
-        self._lead(write)
+        try:
+            if not request.leads:
+                request.gate.acquire()
+            if not request.is_done:
+                self._lead(write)
+        except BaseException:
+            self._withdraw(request)
+            raise
         return request.result
+
+    def _withdraw(self, request: _Request[_T, _R]) -> None:
+        """Take back what nobody has begun to write, as its thread was stopped (Ctrl-C); another one leads in its place."""
+        with self._mutex:
+            if request in self._queue:
+                self._queue.remove(request)
+                if request.leads:
+                    self._pass_on()
 
     def _lead(self, write: Callable[[list[_T]], list[_R] | None]) -> None:
         for _ in range(_YIELDS_MAX):  # as in `GroupSync._gather`
             if len(self._queue) >= self._last:
                 break
             time.sleep(0)
-        with self._mutex:
-            group, self._queue = self._queue, []
-            self._last = len(group)
-            self._calm = 0 if self._last > 1 else self._calm + 1
+        group: list[_Request[_T, _R]] = []
         try:
+            with self._mutex:
+                group, self._queue = self._queue, []
+                self._last = len(group)
+                self._calm = 0 if self._last > 1 else self._calm + 1
             results = write([request.item for request in group])
             if results is not None:
                 for request, result in zip(group, results, strict=True):
                     request.result = result
         finally:
-            self.hand_over()
+            if group:  # else it is still for the leader, who was stopped, to pass on
+                self.hand_over()
             for request in group:
                 request.is_done = True
                 request.gate.release()

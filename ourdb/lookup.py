@@ -126,11 +126,6 @@ class LookupTable:
                 if slot != empty:
                     yield record_id, int.from_bytes(slot, "big")
 
-    def count(self) -> int:
-        """Return how many slots are not empty. Reads the used parts of the table: O(n), 30 ns a slot."""
-        empty = bytes(self.keysize)
-        return sum(len(slots) - slots.count(empty) for _, slots in self.blocks())
-
     def items(self, start: int = 0, *, after_block: Callable[[], object] = lambda: None) -> Iterator[tuple[int, int]]:
         """Yield (id, location) of each slot from id *start* on that is not empty, ascending.
 

@@ -73,23 +73,29 @@ def commit_one(commits: Commits, store: Store, record_id: int | None, data: byte
         body += data
     chain = crc32(body, journal.chain)
     pwrite = commits.disk.pwrite
-    if (
-        pwrite(commits.plain_fd, record, position) != len(record)
-        or pwrite(journal.fd, chain.to_bytes(4, "little") + body, journal.end) != commit_size
-    ):
-        return None
-    with commits.publishing:
-        journal.end += commit_size
-        journal.chain = chain
-        journal.number += 1
-        commits.appended += 1
-        files.end_position = position + len(record)
-        commits.record_bytes += len(record)
-        store.next_id = next_id
-        if store.count is not None:
-            store.count += not previous
-        if commits.plain:
-            overlay[record_id] = location
-        else:  # a snapshot was taken meanwhile
-            store.publish({record_id: location})  # type: ignore[unreachable]
+    try:
+        if (
+            pwrite(commits.plain_fd, record, position) != len(record)
+            or pwrite(journal.fd, chain.to_bytes(4, "little") + body, journal.end) != commit_size
+        ):
+            return None
+        with commits.publishing:
+            journal.end += commit_size
+            journal.chain = chain
+            journal.number += 1
+            commits.appended += 1
+            files.end_position = position + len(record)
+            commits.record_bytes += len(record)
+            store.next_id = next_id
+            if store.count is not None:
+                store.count += not previous
+            if commits.plain:
+                overlay[record_id] = location
+            else:  # a snapshot was taken meanwhile
+                store.publish({record_id: location})  # type: ignore[unreachable]
+    except OSError:
+        raise
+    except BaseException as error:
+        commits.doubt(error)
+        raise
     return record_id

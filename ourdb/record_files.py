@@ -31,10 +31,27 @@ POSITION_MAX: Final = 2**32 - 1
 
 _NAME: Final = re.compile(r"(0|[1-9][0-9]{0,4})\.db")
 _OPEN_MAX: Final = 64
+_UNSYNCED_MAX: Final = _OPEN_MAX // 2
 _MAPS_MAX: Final = 256
 _READS_PER_MAP: Final = 32
 _VERIFIED_MAX: Final = 65536
 BUFFER_MAX: Final = 1 << 20
+
+
+class _OpenFile:
+    """A descriptor, closed with its last reference: a thread may be using it that another one closes, or makes room for another.
+
+    Were the number closed under it, the system could have given it to another file by then.
+    """
+
+    __slots__ = ("_disk", "fd")
+
+    def __init__(self, disk: Disk, fd: int) -> None:
+        self._disk = disk
+        self.fd = fd
+
+    def __del__(self) -> None:
+        self._disk.close(self.fd)
 
 
 class RecordFiles:
@@ -52,9 +69,10 @@ class RecordFiles:
         self.maps: dict[int, mmap] = {}
         self.verified: dict[int, int] = {}
         self._reads_past_map = 0
-        self._fds: dict[int, int] = {}
+        self._open: dict[int, _OpenFile] = {}
         self._unsynced: set[int] = set()
         self._unsynced_names = False
+        self._sync_error: OSError | None = None
         self.end_file = 0
         self.end_position = 0
         self.is_replaced = False
@@ -72,51 +90,82 @@ class RecordFiles:
         """Take the end of the highest file as the end, as after a clean close."""
         numbers = self.numbers()
         self.end_file = numbers[-1] if numbers else 0
-        self.end_position = self._disk.size(self.fd(self.end_file)) if numbers else 0
+        self.end_position = self._disk.size(self.last_fd()) if numbers else 0
 
     def create_first(self) -> None:
         """Make `0.db` with its leading zero byte."""
         self.write(0, 0, b"\0")
         self.end_file, self.end_position = 0, 1
 
-    def fd(self, file_number: int, *, create: bool = False) -> int:
-        """Return the descriptor of a file, opening it if need be. Raises FileNotFoundError."""
-        fd = self._fds.get(file_number)
-        if fd is None:
+    def last_fd(self) -> int:
+        """Return the descriptor of the last file, good for as long as it is the last one. Raises FileNotFoundError."""
+        return self._file(self.end_file).fd
+
+    def _file(self, file_number: int, *, create: bool = False) -> _OpenFile:
+        """Return a file, opening it if need be; its descriptor is good while the caller holds it. Raises FileNotFoundError."""
+        file = self._open.get(file_number)
+        if file is None:
             path = self.path(file_number)
             is_new = create and not self._disk.exists(path)
-            fd = self._disk.open(path, create=create, read_only=self._read_only)
+            file = _OpenFile(self._disk, self._disk.open(path, create=create, read_only=self._read_only))
             if self.is_replaced:
-                self._disk.close(fd)
                 raise FileNotFoundError(errno.ENOENT, "replaced by a compaction", path)
             self._unsynced_names |= is_new
-            if len(self._fds) >= _OPEN_MAX:
-                self._close_oldest()
-            self._fds[file_number] = fd
-        return fd
+            if len(self._open) >= _OPEN_MAX:
+                self._let_go_of_oldest()
+            file = self._open.setdefault(file_number, file)  # another thread may have been quicker
+        return file
 
-    def _close_oldest(self) -> None:
-        oldest = next(number for number in self._fds if number != self.end_file)
-        if oldest in self._unsynced:
-            self._disk.fsync(self._fds[oldest])
-            self._unsynced.discard(oldest)
-        self._disk.close(self._fds.pop(oldest))
+    def _let_go_of_oldest(self) -> None:
+        # Not the last file, which `OurDB.set` writes to by its descriptor alone, and none that is to be synced: an
+        # earlier write's error is told to a descriptor that was open by then.
+        for number in tuple(self._open):
+            if number != self.end_file and number not in self._unsynced:
+                self._open.pop(number, None)
+                return
+
+    def move_end(self, file_number: int, position: int) -> None:
+        """Take *position* in a file as the end; the file that was the last one so far may hold what is not durable."""
+        if file_number != self.end_file:
+            self._unsynced.add(self.end_file)
+        self.end_file, self.end_position = file_number, position
 
     def write(self, file_number: int, position: int, data: bytes | bytearray) -> None:
         """Write *data* at *position*, making the file if it is missing; durable only after `sync`."""
-        self._unsynced.add(file_number)
-        self._disk.write_all(self.fd(file_number, create=True), data, position)
+        self._will_write(file_number)
+        file = self._file(file_number, create=True)
+        self._disk.write_all(file.fd, data, position)
 
     def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
         """Write *parts* one after the other at the end; durable only after `sync`."""
         self._unsynced.add(self.end_file)
-        self._disk.write_parts(self.fd(self.end_file), parts, self.end_position)
+        file = self._file(self.end_file)
+        self._disk.write_parts(file.fd, parts, self.end_position)
+
+    def _will_write(self, file_number: int) -> None:
+        """Let the next `sync` cover a file; as those are kept open, another one is synced now if they become many."""
+        if file_number not in self._unsynced:
+            while len(self._unsynced) >= _UNSYNCED_MAX:
+                self._sync_one(next(iter(self._unsynced)))
+            self._unsynced.add(file_number)
+
+    def _sync_one(self, file_number: int) -> None:
+        if self._sync_error is not None:
+            raise self._sync_error  # a second fsync could succeed: the system forgets what it could not write
+        file = self._file(file_number)
+        try:
+            self._disk.fsync(file.fd)
+        except OSError as error:
+            self._sync_error = error
+            raise
+        self._unsynced.discard(file_number)
 
     def zero(self, location: int, size: int) -> None:
         """Overwrite *size* bytes of a deleted record with zeros."""
         file_number, position = split(location)
-        self._unsynced.add(file_number)
-        self._disk.write_zeros(self.fd(file_number), position, size)
+        self._will_write(file_number)
+        file = self._file(file_number)
+        self._disk.write_zeros(file.fd, position, size)
 
     def sync(self) -> None:
         """Make all that was written durable: contents, then names.
@@ -125,9 +174,7 @@ class RecordFiles:
         """
         self._unsynced.add(self.end_file)
         while self._unsynced:
-            number = next(iter(self._unsynced))
-            self._disk.fsync(self.fd(number))
-            self._unsynced.discard(number)
+            self._sync_one(next(iter(self._unsynced)))
         if self._unsynced_names:
             self._disk.sync_folder(self.folder)
             self._unsynced_names = False
@@ -151,21 +198,21 @@ class RecordFiles:
         """Cut off what lies behind *end* in a file."""
         if self.size(file_number) > end:
             self.maps.pop(file_number, None)
-            self._disk.truncate(self.fd(file_number), end)
+            file = self._file(file_number)
+            self._disk.truncate(file.fd, end)
             self._unsynced.add(file_number)
 
     def forget(self, file_number: int) -> None:
         """Close a file that goes away."""
         self.maps.pop(file_number, None)
         self._unsynced.discard(file_number)
-        fd = self._fds.pop(file_number, None)
-        if fd is not None:
-            self._disk.close(fd)
+        self._open.pop(file_number, None)
 
     def size(self, file_number: int) -> int:
         """Return a file's size in bytes, 0 if there is none."""
         try:
-            return self._disk.size(self.fd(file_number))
+            file = self._file(file_number)
+            return self._disk.size(file.fd)
         except FileNotFoundError:
             return 0
 
@@ -178,7 +225,12 @@ class RecordFiles:
         return decode_header(raw)
 
     def note_verified(self, location: int, data_size: int) -> None:
-        """Remember that the record at *location* is whole, so that parts of it can be read without the rest."""
+        """Remember that the record at *location* is whole, so that parts of it can be read without the rest.
+
+        Not of one behind the committed end: if its transaction is rolled back, another record will lie there.
+        """
+        if location >= self.end_file << 32 | self.end_position:
+            return
         if len(self.verified) >= _VERIFIED_MAX:
             self.verified.clear()
         self.verified[location] = data_size
@@ -208,28 +260,25 @@ class RecordFiles:
         try:
             if self._disk.maps_files and (mapped is None or self._reads_past_map > _READS_PER_MAP):
                 self._map(file_number)
-            return self._disk.read_all(self.fd(file_number), size, position)
+            file = self._file(file_number)
+            return self._disk.read_all(file.fd, size, position)
         except FileNotFoundError:
             return b""
 
     def _map(self, file_number: int) -> None:
         self._reads_past_map = 0
-        fd = self.fd(file_number)
-        size = self._disk.size(fd)
+        file = self._file(file_number)
+        size = self._disk.size(file.fd)
         if size:
-            while len(self.maps) >= _MAPS_MAX:
+            for number in tuple(self.maps)[: len(self.maps) + 1 - _MAPS_MAX] if len(self.maps) >= _MAPS_MAX else ():
                 # Dropped, not closed: a reading thread may hold it; it closes with its last reference.
-                self.maps.pop(next(iter(self.maps)), None)
-            self.maps[file_number] = self._disk.map(fd, size)
+                self.maps.pop(number, None)
+            self.maps[file_number] = self._disk.map(file.fd, size)
 
     def close(self) -> None:
-        """Close all files and maps."""
+        """Close all files and maps; what a thread is just reading, when it has done so."""
         self.maps.clear()
-        while self._fds:
-            self._disk.close(self._fds.popitem()[1])
-
-    def __del__(self) -> None:
-        self.close()
+        self._open.clear()
 
 
 class Appender:

@@ -206,6 +206,9 @@ def _start(header: JournalHeader, stores: list[Store | None], *, restore: bool) 
         store.files.end_file, store.files.end_position = member.end_file, member.end_position
         store.next_id = member.next_id
         store.count = None
+        if restore and header.unsynced:
+            for number in store.files.numbers():  # the checkpoints before may not be durable
+                store.files.doubt(number)
         _check_start(store, member, header, restore=restore)
 
 

@@ -228,7 +228,8 @@ class Transaction:
             while len(self._undo) > savepoint.undo:
                 stage, record_id, location = self._undo.pop()
                 if location is None:
-                    del stage.pending[record_id]
+                    # Not there, where an error came between this note and the change.
+                    stage.pending.pop(record_id, None)
                 else:
                     stage.pending[record_id] = location
             for store, stage in list(self._stages.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 from pathlib import Path
@@ -220,3 +221,15 @@ def test_batches_beside_compactions_lose_nothing(tmp_path: Path, synchronous: An
     with ourdb.new(tmp_path / "db") as db:
         assert {db.get(record_id) for record_id in db} == {b"59"}
         assert list(db.check()) == []
+
+
+def test_a_part_read_in_a_transaction_that_is_rolled_back_says_nothing_of_what_lies_there_then(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "db", incremental_mode=False) as db:
+        with contextlib.suppress(ZeroDivisionError), db.transaction():
+            db.set(id=1, data=b"taken back" * 10)
+            for _ in range(3):  # mapped, verified, remembered
+                assert db.read_part(1, 0, 50) == b"taken back" * 5
+            raise ZeroDivisionError
+        db.set(id=1, data=b"short")
+        db.set(id=2, data=b"what follows it" * 5)
+        assert db.read_part(1, 0, 50) == b"short"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ourdb
+from ourdb.db import OurDB
+from ourdb.disk import Disk
 
 _ITEMS = st.lists(
     st.tuples(st.integers(0, 9), st.one_of(st.binary(max_size=40), st.binary(max_size=9).map(bytearray))), max_size=30
@@ -96,3 +100,29 @@ def test_one_bad_item_leaves_everything_as_it_was(tmp_path: Path, bad: tuple[int
     with ourdb.new(tmp_path / "db") as again:
         assert again.get_history(5, 9) == [b"on it goes", b"kept"]
         assert list(again.check()) == []
+
+
+class _FullDisk(Disk):
+    """A disk that is full for large writes while *is_full*."""
+
+    is_full = False
+
+    def write_all(self, fd: int, data: bytes | bytearray | memoryview, position: int) -> None:
+        if self.is_full and len(data) > 1 << 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().write_all(fd, data, position)
+
+
+def test_a_nested_set_many_that_fails_on_a_full_disk_takes_back_its_own(tmp_path: Path) -> None:
+    disk = _FullDisk()
+    with OurDB(str(tmp_path / "db"), {"incremental_mode": False}, disk=disk) as db:
+        with db.transaction():
+            db.set(id=1, data=b"before")
+            disk.is_full = True
+            with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+                db.set_many([(record_id, bytes(60000)) for record_id in range(1, 100)])
+            disk.is_full = False
+            db.set(id=2, data=b"behind")
+        assert {record_id: db.get_history(record_id, 9) for record_id in db} == {1: [b"before"], 2: [b"behind"]}
+        assert len(db) == 2
+        assert list(db.check()) == []

@@ -259,6 +259,19 @@ def test_names_that_are_not_durable_after_a_rollover(disk: WatchedDisk, tmp_path
         assert content(found) == {record_id: [b"%d" % record_id * 30] for record_id in range(6)}
 
 
+def test_a_record_file_that_another_follows_is_still_to_be_synced(disk: WatchedDisk, tmp_path: Path) -> None:
+    """The short path of `set` does not note where it writes: that file is not the last one any more at the next checkpoint."""
+    db = open_on(disk, file_size=60)
+    db.set(id=1, data=b"1" * 20)
+    db.sync()
+    db.set(id=2, data=b"2" * 30)  # the short path
+    db.set(id=3, data=b"3" * 30)
+    assert [db.lookup(record_id).file_number for record_id in (1, 2, 3)] == [0, 0, 1]
+    db.sync()
+    with opened(disk.cut(tmp_path / "cut")) as found:
+        assert content(found) == {1: [b"1" * 20], 2: [b"2" * 30], 3: [b"3" * 30]}
+
+
 def test_a_journal_that_comes_back_after_a_clean_close(disk: WatchedDisk, tmp_path: Path) -> None:
     """Its end would cut off what another program appended meanwhile: its removal is durable when close returns."""
     with open_on(disk) as db:
@@ -438,6 +451,39 @@ def test_off_after_the_machine_started_anew(disk: WatchedDisk, tmp_path: Path) -
     ourdb.repair(tmp_path / "all there" / "db")
     with ourdb.new(tmp_path / "all there" / "db") as found:
         assert content(found) == {1: [b"two", b"one"]}
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["closed", "killed"])
+def test_off_behind_a_checkpoint_that_was_not_synced(
+    disk: WatchedDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
+) -> None:
+    """With no commit since, a close, or the open behind a kill, has nothing to check point, but all of it to sync."""
+    monkeypatch.setattr("ourdb.commits.JOURNAL_MAX", 0)  # each commit is followed by a checkpoint
+    db = open_on(disk, synchronous="off", file_size=60)
+    for record_id in (1, 2, 3):
+        db.set(id=record_id, data=b"%d" % record_id * 30)
+    if is_killed:
+        # The same files, without the handle's own knowledge of what it has written.
+        db._commits.refuse(lambda: AssertionError("killed"))  # type: ignore[arg-type, return-value]
+        db.close()
+        open_on(disk, file_size=60).close()
+    else:
+        db.close()
+    with opened(disk.cut(tmp_path / "cut")) as found:
+        assert content(found) == {record_id: [b"%d" % record_id * 30] for record_id in (1, 2, 3)}
+
+
+def test_off_syncs_when_it_is_asked_to(disk: WatchedDisk, tmp_path: Path) -> None:
+    db = open_on(disk, synchronous="off")
+    db.set(id=1, data=b"one")
+    db.sync()
+    db.set(id=2, data=b"two")
+    state = disk.cut(tmp_path / "cut")
+    with pytest.raises(ourdb.OurDBError, match="repair"):
+        OurDB(str(state), {}, disk=Rebooted())
+    ourdb.repair(state)
+    with opened(state) as found:
+        assert content(found) == {1: [b"one"]}
 
 
 def test_off_when_the_header_of_a_new_generation_is_torn(disk: WatchedDisk, tmp_path: Path) -> None:
