@@ -94,6 +94,7 @@ class Commits:
         self.plain_fd = -1
         self.plain_journal_end = 0
         self.refusal: Callable[[], OurDBError] | None = None
+        self.is_reading_only = False
         self.record_bytes = 0
         self.appended = 0
         _handles.add(self)
@@ -370,8 +371,12 @@ class Commits:
             self.plain = False
             remove_journal(self.disk, [store.folder for store in self.stores])
 
-    def take_in(self, other: Commits) -> None:
-        """Let the store of *other* commit here, together with this one's. Raises OurDBError."""
+    @contextmanager
+    def taking_in(self, other: Commits) -> Iterator[None]:
+        """Let the store of *other* commit here, together with this one's: from the with-block on, which tells its handle.
+
+        Raises OurDBError.
+        """
         first, second = sorted((self, other), key=id)
         first.acquire()
         try:
@@ -386,6 +391,7 @@ class Commits:
                 folder = other.stores[0].folder
                 other.refuse(lambda: OurDBError(f"{folder} was being joined; try again"))
                 self.stores.append(other.stores[0])
+                yield
             finally:
                 second.lock.release()
         finally:
@@ -451,21 +457,23 @@ class Block:
 
 def _after_fork() -> None:
     # The child shares the parent's file offsets, locks and journal: it must not write, and its copy of a lock that
-    # another thread held would never be released.
+    # another thread held would never be released. Nor must it read: it is not told what the parent deletes.
     for commits in tuple(_handles):
         commits.lock = threading.RLock()
         commits.publishing = threading.Lock()
         commits.group = GroupSync()
         commits.writers = GroupWriter()
         commits.transaction = None
-        for store in commits.stores:
-            store.unlock()  # the lock is the parent's, and would live on in this copy
+        if commits.is_reading_only:
+            continue
         folder = commits.stores[0].folder
         commits.refuse(
             lambda folder=folder: DatabaseClosed(  # type: ignore[misc]
                 f"{folder} was opened by the process that this one was forked from; open it again here"
             )
         )
+        for store in commits.stores:
+            store.close()  # the lock on the folder, too, is the parent's, and would live on in this copy
 
 
 if hasattr(os, "register_at_fork"):

@@ -150,6 +150,10 @@ def _given(
     return {name: value for name, value in options.items() if value is not None}
 
 
+def _as_list(items: Iterable[_T]) -> Sequence[_T]:
+    return items if isinstance(items, (list, tuple)) else list(items)
+
+
 class OurDB:
     """An open database; make one with `ourdb.new`. Any method may be called from any thread."""
 
@@ -184,6 +188,7 @@ class OurDB:
         if read_only:
             self._store = store = open_for_reading(disk, path, given)
             self._commits = Commits(disk, store, synchronous, timeout)
+            self._commits.is_reading_only = True
             self._commits.refuse(lambda: ReadOnly(f"{path} was opened with read_only=True; open it without to write"))
             self._view = Viewer(disk, store)
             try:
@@ -244,8 +249,6 @@ class OurDB:
                 buffer[: stop - start] = memoryview(mapped)[at + start : at + stop]
                 if epoch == store.epoch:
                     return stop - start
-        if start < 0:
-            raise ValueError(f"start must be 0 or more, not {start!r}")
         with self._while_open():
             checked = self._store.check_id(id)
             return self._view.stable(
@@ -312,12 +315,11 @@ class OurDB:
         try:
             yield
         except (ValueError, OSError) as error:
-            if self._closed_meanwhile() and not isinstance(error, OurDBError):
-                raise self._closed_error() from None
+            refusal = self._commits.refusal
+            reason = None if refusal is None else refusal()
+            if isinstance(reason, DatabaseClosed) and not isinstance(error, OurDBError):
+                raise reason from None
             raise
-
-    def _closed_meanwhile(self) -> bool:
-        return self._is_closed
 
     def _closed_error(self) -> DatabaseClosed:
         return DatabaseClosed(f"{self.path} is closed; open it again with ourdb.new")
@@ -346,10 +348,6 @@ class OurDB:
 
         Raises RecordNotFound, CorruptRecord, ValueError for a negative *depth*. Reads one record a version.
         """
-        if depth.__class__ is not int:
-            raise TypeError(f"depth must be a whole number, not {depth!r}")
-        if depth < 0:
-            raise ValueError(f"depth must be 0 or more, not {depth!r}")
         with self._while_open():
             checked = self._store.check_id(id)
             return self._view.stable(
@@ -367,7 +365,10 @@ class OurDB:
             if not self.incremental_mode:
                 raise OurDBError("incremental mode is not enabled")
             transaction = self._commits.my_transaction()
-            next_id = self._store.next_id if transaction is None else transaction.stage(self._store).next_id
+            if transaction is None:
+                next_id = self._view.stable(self._current, lambda store: store.next_id)
+            else:
+                next_id = transaction.stage(self._store).next_id
             if next_id >= self.config.record_nr_max:
                 raise DatabaseFull(f"lookup table is full: {self.path} holds ids 1 to {self.config.record_nr_max - 1}")
             return next_id
@@ -505,16 +506,19 @@ class OurDB:
 
     def write_batch(
         self,
-        sets: Sequence[tuple[int | None, bytes | memoryview]],
-        deletes: Sequence[int] = (),
+        sets: Iterable[tuple[int | None, bytes | memoryview]],
+        deletes: Iterable[int] = (),
         *,
-        joined_sets: Sequence[tuple[int | None, bytes | memoryview]] = (),
-        joined_deletes: Sequence[int] = (),
+        joined_sets: Iterable[tuple[int | None, bytes | memoryview]] = (),
+        joined_deletes: Iterable[int] = (),
     ) -> None:
         """Set, then delete records here and in the database that this one is joined with, in one commit; all or nothing.
 
         The same as a transaction that does so, in half of the time for a few records. Errors as `set` and `delete`.
         """
+        # What the batch leaves to the transaction has to be there still: an iterator gives it once.
+        sets, joined_sets = _as_list(sets), _as_list(joined_sets)
+        deletes, joined_deletes = _as_list(deletes), _as_list(joined_deletes)
         if self._commit_batch(sets, deletes, joined_sets, joined_deletes) is not None:
             return
         with self._while_open(), self._commits.begin() as transaction:
@@ -583,8 +587,8 @@ class OurDB:
                 f"{self.path} is synchronous={mine.synchronous!r}, {other.path} is {theirs.synchronous!r}; "
                 "databases that are joined need the same"
             )
-        theirs.take_in(mine)
-        self._commits, self._view = theirs, other._view
+        with theirs.taking_in(mine):
+            self._commits, self._view = theirs, other._view
 
     # The life of the handle
 
@@ -610,20 +614,26 @@ class OurDB:
         Rolls back an open transaction of this thread's; other threads' calls end with DatabaseClosed. Closing twice
         does nothing. In a forked child it only closes the child's copy.
         """
-        commits = self._commits
-        with commits.lock:
-            if self._is_closed:
-                return
-            try:
-                if commits.refusal is None:
-                    commits.transaction = None
-                    commits.end()
-            finally:
-                self._is_closed = True
-                self._commits = commits.leave(self._store, self._closed_error)
-                if isinstance(self._view, Viewer):
-                    self._view.remove(self._store)
-                self._store.close()
+        while True:
+            commits = self._commits
+            with commits.lock:
+                if commits is self._commits:  # else it was joined until the lock was held
+                    self._close(commits)
+                    return
+
+    def _close(self, commits: Commits) -> None:
+        if self._is_closed:
+            return
+        try:
+            if commits.refusal is None:
+                commits.transaction = None
+                commits.end()
+        finally:
+            self._is_closed = True
+            self._commits = commits.leave(self._store, self._closed_error)
+            if isinstance(self._view, Viewer):
+                self._view.remove(self._store)
+            self._store.close()
 
     def destroy(self) -> None:
         """Close, and remove the folder with all that is in it. Raises ReadOnly."""
@@ -699,6 +709,10 @@ class OurDB:
             commits = self._commits
             commits.acquire()
             try:
+                if (
+                    commits is not self._commits
+                ):  # closed, and parted from what it was joined with, until the lock was held
+                    raise self._closed_error()
                 if commits.transaction is not None:
                     raise OurDBError("compact inside a transaction: commit it first")
                 if any(store.snapshots for store in commits.stores):
@@ -725,13 +739,23 @@ class OurDB:
     def check(self) -> Iterator[Problem]:
         """Yield every problem of one committed state. A sound database yields nothing.
 
-        Reads all records; memory: some 100 bytes for each version of each record. Beside a writer it raises
-        SnapshotOvertaken when the writer takes that state away: what was yielded is right, the rest was not looked at.
+        Reads all records; memory: some 100 bytes for each version of each record. When a writer beside takes that state
+        away it begins anew, some times, as long as nothing was yielded; else it raises SnapshotOvertaken: what was yielded is
+        right, the rest was not looked at.
         """
         from ourdb.check import check
 
-        with self._while_open(), self.snapshot() as then:
-            yield from check(then)
+        for tries_left in range(_TRIES, -1, -1):
+            is_quiet = True
+            with self._while_open(), self.snapshot() as then:
+                try:
+                    for problem in check(then):
+                        is_quiet = False
+                        yield problem
+                    return
+                except SnapshotOvertaken:
+                    if not (is_quiet and tries_left):
+                        raise
 
     def stats(self) -> dict[str, int | str | bool]:
         """Return figures about the database. Reads the table, not the records.

@@ -23,8 +23,8 @@ __all__ = ["config_of_table", "lookup_path", "prepare"]
 
 _TABLE_MAX: Final = 2**40
 _SAMPLES: Final = 64
-_DUMPS: Final = ("lookup_dump.db", "lookup_sparse", "lookup_data", "")
-"""Folders in which a saved table may lie; the first is the one that the original itself loads."""
+_DUMPS: Final = (("lookup_dump.db", True), ("lookup_sparse", True), ("lookup_data", False), ("", False))
+"""Folders in which a saved table may lie, and whether it is sparse; the first is the one that the original itself loads."""
 
 
 def lookup_path(folder: str) -> str:
@@ -61,8 +61,8 @@ def prepare(
         )
     if disk.exists(lookup_path(folder)):
         config = config_of_table(disk, folder, given)
-    elif saved := _saved_table(folder):
-        config = _import_saved(disk, folder, saved, given, read_only=read_only)
+    elif not may_hold_other_files and (saved := _saved_table(folder)):
+        config = _import_saved(disk, folder, *saved, given, read_only=read_only)
     else:
         return _new(disk, folder, given, read_only=read_only, may_hold_other_files=may_hold_other_files)
     if not read_only:
@@ -171,25 +171,26 @@ def _all_records(disk: Disk, folder: str, locations: Iterable[int]) -> bool:
     return True
 
 
-def _saved_table(folder: str) -> str | None:
-    for name in _DUMPS:
+def _saved_table(folder: str) -> tuple[str, bool] | None:
+    for name, is_sparse in _DUMPS:
         path = os.path.join(folder, name, "data")
         if os.path.isfile(path):
-            return path
+            return path, is_sparse
     return None
 
 
-def _import_saved(disk: Disk, folder: str, saved: str, given: dict[str, Any], *, read_only: bool) -> Config:
+def _import_saved(
+    disk: Disk, folder: str, saved: str, is_sparse: bool, given: dict[str, Any], *, read_only: bool
+) -> Config:
     if read_only:
         raise UnsupportedFormat(
             f"{folder} has no lookup/ yet, only {saved}; open it once for writing, which imports that"
         )
     inc = read_inc(disk, os.path.dirname(saved))
     options = {"incremental_mode": inc is not None, **given}
-    is_full = "lookup_dump" not in saved and "sparse" not in saved
     with disk.opened(saved) as fd:
         size = disk.size(fd)
-        if is_full and not {"record_nr_max", "record_size_max", "keysize"} & given.keys():
+        if not is_sparse and not {"record_nr_max", "record_size_max", "keysize"} & given.keys():
             fitting = _fitting(disk, folder, fd, size, inc)
             if len(fitting) != 1:
                 raise UnsupportedFormat(f"{saved}: reads as slots of {fitting or 'no key size'}; give the config")
@@ -197,20 +198,30 @@ def _import_saved(disk: Disk, folder: str, saved: str, given: dict[str, Any], *,
         config = Config(**options)
 
         def items() -> Iterator[tuple[int, int]]:
-            if is_full and size == config.table_size:
+            if not is_sparse and size == config.table_size:
                 return LookupTable.items_of(disk, fd, size, config.keysize)
             return (
                 (one_id, location) for one_id, location in sparse_items(disk, saved, fd, config.keysize) if location
             )
 
-        highest = _check_items(saved, items(), config)
+        try:
+            highest = _check_items(saved, items(), config)
+        except UnsupportedFormat as error:
+            raise UnsupportedFormat(
+                f"{error}; it was read with key size {config.keysize}: give the config that the folder was made with"
+            ) from None
         if not _all_records(disk, folder, (location for _, location in islice(items(), _SAMPLES))):
             raise UnsupportedFormat(
                 f"{saved}: its slots do not point at records when read with key size {config.keysize}; give the config"
             )
+        next_id = inc if inc is not None else highest + 1
+        if config.incremental_mode and not 1 <= next_id <= config.record_nr_max:
+            raise UnsupportedFormat(
+                f"{os.path.dirname(saved)}/.inc says that the next id is {next_id}, expected 1 to {config.record_nr_max}; "
+                "give the config that the folder was made with"
+            )
         disk.makedirs(os.path.join(folder, "lookup"))
         if config.incremental_mode:
-            next_id = inc if inc is not None else highest + 1
             disk.replace_file(os.path.join(folder, "lookup", ".inc"), str(next_id).encode(), sync=True)
         temporary = lookup_path(folder) + ".new"
         write_full(disk, temporary, config.keysize, config.record_nr_max, items())
@@ -231,9 +242,9 @@ def _check_items(path: str, items: Iterable[tuple[int, int]], config: Config) ->
 
 def _new(disk: Disk, folder: str, given: dict[str, Any], *, read_only: bool, may_hold_other_files: bool) -> Config:
     names = set(disk.listdir(folder)) if os.path.isdir(folder) else set()
-    first = os.path.join(folder, "0.db")
-    has_records = any(name.removesuffix(".db").isdigit() and name.endswith(".db") for name in names)
-    if has_records and (len([n for n in names if n.endswith(".db")]) > 1 or os.path.getsize(first) > 1):
+    files = RecordFiles(disk, folder, read_only=True)
+    has_records = names and files.numbers()
+    if has_records and (has_records != [0] or os.path.getsize(files.path(0)) > 1):
         raise UnsupportedFormat(
             f"{folder} holds record files but no lookup table; open_recovered or `python -m ourdb repair` rebuilds it"
         )

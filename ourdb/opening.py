@@ -12,6 +12,7 @@ from ourdb.errors import DatabaseLocked
 from ourdb.folder import prepare
 from ourdb.identity import Identity, identity_path
 from ourdb.joining import Pointer
+from ourdb.record_files import RecordFiles
 from ourdb.recovery import recover
 from ourdb.shared import AbsentIdentity
 from ourdb.store import Store
@@ -100,12 +101,12 @@ def _lock(disk: Disk, folder: str, timeout: float) -> int:
 
 
 def _remove_contents(disk: Disk, folder: str) -> None:
-    """Remove what a database keeps in its folder, and nothing else; the journal first, so that it can't be replayed."""
-    for name in ("journal", "joined"):
+    """Remove what a database keeps in its folder, and nothing else; first what would be replayed, or carried on."""
+    for name in ("journal", "joined", "compact"):
         if disk.exists(os.path.join(folder, name)):
             disk.unlink(os.path.join(folder, name))
     for name in ("lookup", "lookup_dump.db"):
         disk.remove_tree(os.path.join(folder, name))
-    for name in disk.listdir(folder):
-        if name.endswith(".db") and name.removesuffix(".db").isdigit():
-            disk.unlink(os.path.join(folder, name))
+    files = RecordFiles(disk, folder, read_only=True)
+    for number in files.numbers():
+        disk.unlink(files.path(number))

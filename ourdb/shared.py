@@ -7,8 +7,10 @@ the epoch has moved (a checkpoint started or ended), the handle replays anew bef
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeVar
@@ -30,6 +32,8 @@ _TRIES: Final = 1000
 _SWITCH_SECONDS: Final = 0.005
 
 _T = TypeVar("_T")
+
+_viewers: weakref.WeakSet[Viewer] = weakref.WeakSet()
 
 
 class AbsentIdentity(Identity):
@@ -63,6 +67,12 @@ class Viewer:
         self.stores = [store]
         self._lock = threading.RLock()
         self._epochs: list[bytes] = []
+        _viewers.add(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: another thread, which is not there, may have held the lock, amid a replay."""
+        self._lock = threading.RLock()
+        self._epochs = []
 
     def add(self, store: Store) -> None:
         """View another database together with this one."""
@@ -169,6 +179,15 @@ class Viewer:
             if self._current() != self._epochs:
                 self.refresh()
             return SharedSnapshot(store, self._epochs[self.stores.index(store)])
+
+
+def _after_fork() -> None:
+    for viewer in tuple(_viewers):
+        viewer.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class SharedSnapshot(Snapshot):

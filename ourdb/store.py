@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 from zlib import crc32
 
+from ourdb.config import RECORD_DATA_MAX
 from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, IdOutOfRange, RecordNotFound, UnsupportedFormat
 from ourdb.folder import lookup_path
@@ -211,6 +212,8 @@ class Store:
 
         All of the record is verified the first time. Raises RecordNotFound, CorruptRecord.
         """
+        if start < 0:
+            raise ValueError(f"start must be 0 or more, not {start!r}")
         while True:
             epoch, files = self.epoch, self.files
             location = locate(record_id)
@@ -242,7 +245,11 @@ class Store:
         return self.files.header(location).previous if inlined is None else inlined[1]
 
     def history(self, record_id: int, depth: int, locate: Callable[[int], int]) -> list[bytes]:
-        """Return the newest *depth* versions, newest first. Raises RecordNotFound, CorruptRecord."""
+        """Return the newest *depth* versions, newest first. Raises RecordNotFound, CorruptRecord, TypeError, ValueError."""
+        if depth.__class__ is not int:
+            raise TypeError(f"depth must be a whole number, not {depth!r}")
+        if depth < 0:
+            raise ValueError(f"depth must be 0 or more, not {depth!r}")
         while True:
             epoch = self.epoch
             location = locate(record_id)
@@ -377,6 +384,7 @@ class Store:
             if snapshot is not None:
                 snapshot.close()
         self.overlay = {}
+        self.count = None
         self.table.close()
         self.files.close()
         self.identity.close()
@@ -385,7 +393,7 @@ class Store:
 
 def part_of(read_into: Callable[[int, memoryview, int], int], record_id: int, start: int, stop: int) -> bytes:
     """Return what *read_into* gives of a record from byte *start* to *stop*."""
-    buffer = bytearray(max(0, stop - start))
+    buffer = bytearray(max(0, min(stop, RECORD_DATA_MAX) - start) if start >= 0 else 0)
     with memoryview(buffer) as view:
         count = read_into(record_id, view, start)
     return bytes(buffer[:count])

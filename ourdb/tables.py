@@ -55,8 +55,13 @@ def import_table(disk: Disk, store: Store, transaction: Transaction, folder: str
             raise UnsupportedFormat(
                 f"{path} has {size} bytes, expected {config.table_size} ({config.record_nr_max} slots of {config.keysize})"
             )
-    inc = read_inc(disk, folder)
+    inc = read_inc(disk, folder) or 1
+    if inc > config.record_nr_max:
+        raise UnsupportedFormat(f"{folder}/.inc says that the next id is {inc}, expected 1 to {config.record_nr_max}")
+    end = store.files.end_file << 32 | store.files.end_position
     for record_id, location in entries.items():
+        if not 0 < location < end:
+            raise store.files.corrupt(location, f"{path} says that id {record_id} lies here, where no record is")
         if record_id >= config.record_nr_max:
             raise UnsupportedFormat(f"{path}: id {record_id} is not below record_nr_max, {config.record_nr_max}")
         store.record(location)
@@ -68,8 +73,5 @@ def import_table(disk: Disk, store: Store, transaction: Transaction, folder: str
         if current.get(record_id) != location:
             transaction.point(store, record_id, location)
     if config.incremental_mode:
-        highest = max(entries, default=0)
-        stage.next_id = max(inc or 1, highest + 1)
-        if not len(entries.keys() ^ current.keys()) and entries:
-            some_id = next(iter(entries))  # a commit needs an operation to carry the next id
-            transaction.point(store, some_id, entries[some_id])
+        stage.next_id = max(inc, max(entries, default=0) + 1)
+        transaction.point(store, 0, entries.get(0, 0))  # a commit needs an operation to carry the next id

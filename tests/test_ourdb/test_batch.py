@@ -233,3 +233,23 @@ def test_a_part_read_in_a_transaction_that_is_rolled_back_says_nothing_of_what_l
         db.set(id=1, data=b"short")
         db.set(id=2, data=b"what follows it" * 5)
         assert db.read_part(1, 0, 50) == b"short"
+
+
+@pytest.mark.parametrize("stop", [65536, 10**12, 10**30])
+def test_a_part_may_end_far_behind_the_record(tmp_path: Path, stop: int) -> None:
+    with ourdb.new(tmp_path / "db", incremental_mode=False) as db:
+        db.set(id=1, data=b"hello")
+        assert db.read_part(1, 1, stop) == b"ello"
+        assert db.read_part(1, 10**20, stop) == b""
+        with db.snapshot() as then:
+            assert then.read_part(1, 1, stop) == b"ello"
+
+
+def test_what_an_iterator_gives_is_written_whichever_way_it_takes(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "db", incremental_mode=False) as db:
+        db.set(id=0, data=b"the journal is open")
+        for data in (b"plain", bytearray(b"one that a transaction has to take")):
+            db.write_batch(((record_id, data) for record_id in range(1, 4)), iter([0]))  # type: ignore[misc]
+            assert db.get_many([1, 2, 3]) == [data] * 3
+            assert 0 not in db
+            db.set(id=0, data=b"again")

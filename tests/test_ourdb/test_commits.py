@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ourdb
 from ourdb import OurDB
+from ourdb.disk import Disk
 
 
 @pytest.fixture
@@ -263,6 +266,64 @@ def test_a_transaction_in_which_a_joined_handle_was_closed_is_rolled_back(tmp_pa
     second.close()
     with ourdb.new(tmp_path / "b") as second, ourdb.new(tmp_path / "a") as first:
         assert (list(first), list(second)) == ([], [2])
+
+
+class _ToldLock:
+    """A lock that says when somebody begins to wait for it."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        self.is_asked_for = threading.Event()
+
+    def acquire(self, *arguments: Any) -> bool:
+        self.is_asked_for.set()
+        return bool(self._lock.acquire(*arguments))
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class _HeldDisk(Disk):
+    """A disk on which the removal of a journal waits."""
+
+    def __init__(self) -> None:
+        self.is_reached, self.go = threading.Event(), threading.Event()
+
+    def unlink(self, path: str) -> None:  # type: ignore[override]
+        if path.endswith("journal"):
+            self.is_reached.set()
+            assert self.go.wait(30)
+        os.unlink(path)
+
+
+def test_a_close_that_waits_while_its_database_is_joined_parts_the_two(tmp_path: Path) -> None:
+    disk = _HeldDisk()
+    first = OurDB(str(tmp_path / "first"), {"incremental_mode": False}, disk=disk)
+    second = OurDB(str(tmp_path / "second"), {"incremental_mode": False}, disk=disk)
+    for db in first, second:
+        db.set(id=1, data=b"before")
+    joining = threading.Thread(target=ourdb.joined, args=(first, second))
+    joining.start()
+    assert disk.is_reached.wait(30)  # the locks of both are held
+    told = _ToldLock(first._commits.lock)
+    first._commits.lock = told  # type: ignore[assignment]
+    waiting = threading.Thread(target=first.close)
+    waiting.start()
+    assert told.is_asked_for.wait(30)
+    disk.go.set()
+    joining.join()
+    waiting.join()
+    second.set(id=2, data=b"behind")
+    second.sync()
+    second.close()
+    with ourdb.new(tmp_path / "first") as again, ourdb.new(tmp_path / "second") as other:
+        assert (list(again), list(other)) == ([1], [1, 2])
 
 
 def test_databases_of_different_levels_are_not_joined(tmp_path: Path) -> None:

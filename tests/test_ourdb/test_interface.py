@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -498,6 +499,28 @@ def test_reset_empties_the_database_and_leaves_other_files_alone(path: Path) -> 
     assert sorted(file.name for file in path.glob("*.db")) == ["0.db"]
 
 
+def test_reset_takes_back_a_compaction_that_was_not_finished(path: Path) -> None:
+    """Its new files would come in the place of those that were removed."""
+    with ourdb.new(path=path) as db:
+        db.set(data=b"old")
+    shutil.copy(path / "0.db", path / "0.db.compact")
+    (path / "compact").write_bytes(b"1 %08x" % zlib.crc32(b"1 "))
+    with ourdb.new(path=path, reset=True) as db:
+        assert list(db) == []
+    assert not list(path.glob("*compact"))
+
+
+def test_reset_leaves_an_exported_table_alone(path: Path) -> None:
+    with ourdb.new(path=path) as db:
+        db.set(data=b"old")
+        db.export_data(path / "lookup_data")
+    (path / "007.db").write_bytes(b"not the database's")
+    with ourdb.new(path=path, reset=True) as db:
+        assert list(db) == []
+    assert (path / "lookup_data" / "data").exists()
+    assert (path / "007.db").exists()
+
+
 # The handle
 
 
@@ -632,6 +655,14 @@ def test_record_files_without_a_table_are_not_overwritten(path: Path) -> None:
     assert contents(path) == before
     with ourdb.open_recovered(path=path) as db:
         assert db.get(1) == b"precious"
+
+
+def test_a_record_file_without_the_first_one_is_not_written_beside(path: Path) -> None:
+    path.mkdir()
+    (path / "5.db").write_bytes(b"precious")
+    with pytest.raises(ourdb.UnsupportedFormat, match="repair"):
+        ourdb.new(path=path)
+    assert contents(path) == {"5.db": b"precious"}
 
 
 # Modules are loaded first: an interpreter in root's home can't be read by anybody else.

@@ -7,11 +7,15 @@ import random
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import ourdb
+from ourdb.db import OurDB
+from ourdb.disk import Disk
 
 _WRITER = """
 import os, random, sys
@@ -152,6 +156,80 @@ def test_a_forked_child_cannot_write_and_does_not_keep_the_lock(tmp_path: Path) 
     os.waitpid(child, 0)
     os.close(read_end)
     os.close(write_end)
+
+
+def _in_a_child(work: Callable[[], str]) -> str:
+    """Return what *work* gives in a forked child, killed after 20 seconds."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if not child:  # pragma: no branch
+        try:
+            signal.alarm(20)
+            os.write(write_end, work().encode())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        found = pipe.read().decode()
+    os.waitpid(child, 0)
+    return found
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_forked_child_does_not_read_what_its_parent_deletes(tmp_path: Path) -> None:
+    """It is told of no checkpoint: a record that the parent has overwritten with zeros would read as an empty one."""
+    with ourdb.new(tmp_path / "db", incremental_mode=False) as db:
+        db.set(id=1, data=b"one")
+        reads: list[Callable[[], object]] = [
+            lambda: db.get(1), lambda: db.read_part(1, 0, 2), lambda: db.get_many([1]), lambda: len(db), lambda: list(db),
+            lambda: 1 in db, lambda: db.get_history(1, 1), lambda: db.lookup(1), lambda: list(db.check()),
+        ]  # fmt: skip
+
+        def work() -> str:
+            found = []
+            for read in reads:
+                try:
+                    found.append(repr(read()))
+                except ourdb.DatabaseClosed as error:
+                    found.append("forked" if "forked" in str(error) else str(error))
+            db.close()
+            return ", ".join(found)
+
+        assert _in_a_child(work) == ", ".join(["forked"] * len(reads))
+        assert db.get(1) == b"one"
+        db.set(id=1, data=b"two")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_reader_reads_on_in_a_forked_child_whatever_other_threads_were_at(tmp_path: Path) -> None:
+    entered, go = threading.Event(), threading.Event()
+
+    class PausedDisk(Disk):
+        is_paused = False
+
+        def open(self, path: str, *, create: bool = False, read_only: bool = False) -> int:
+            if self.is_paused and path.endswith("journal"):
+                self.is_paused = False
+                entered.set()
+                assert go.wait(30)
+            return super().open(path, create=create, read_only=read_only)
+
+    disk = PausedDisk()
+    with ourdb.new(tmp_path / "db", incremental_mode=False) as writer:
+        writer.set(id=1, data=b"one")
+        writer.sync()
+        with OurDB(str(tmp_path / "db"), {}, read_only=True, disk=disk) as reader:
+            writer.set(id=1, data=b"two")
+            writer.sync()
+            disk.is_paused = True
+            thread = threading.Thread(target=reader.refresh)
+            thread.start()
+            assert entered.wait(30)  # that thread holds the reader's lock now
+            found = _in_a_child(lambda: reader.get(1).decode())
+            go.set()
+            thread.join()
+            assert found == "two"
+            assert reader.get(1) == b"two"
 
 
 def test_a_reader_beside_a_writer_sees_whole_commits_in_order(tmp_path: Path) -> None:

@@ -164,10 +164,43 @@ def test_what_another_state_shows_is_no_problem_of_the_one_that_is_checked(tmp_p
         disk = StepDisk()
         with OurDB(writer.path, {}, read_only=True, disk=disk) as reader:
             disk.before("map", "", lambda: compact(writer))
-            with pytest.raises(ourdb.SnapshotOvertaken):
-                list(reader.check())
+            assert list(reader.check()) == []  # begun anew
             assert not disk.times
-            assert list(reader.check()) == []
+
+
+def test_a_check_that_has_told_of_something_does_not_begin_anew(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "db", incremental_mode=False) as writer:
+        writer.set_many([(number, b"%d" % number * 50) for number in range(20)])
+        position = writer.lookup(3).position
+    with open(tmp_path / "db" / "0.db", "r+b") as file:
+        file.seek(position + 20)
+        file.write(b"damaged")
+    with (
+        ourdb.new(tmp_path / "db") as writer,
+        ourdb.new(tmp_path / "db", read_only=True) as reader,
+    ):
+        problems = reader.check()
+        assert next(problems).record_id == 3
+        writer.delete(5)
+        writer.sync()
+        with pytest.raises(ourdb.SnapshotOvertaken):
+            list(problems)
+
+
+def test_the_next_id_moves_on_with_the_writer(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "db") as writer, ourdb.new(tmp_path / "db", read_only=True) as reader:
+        assert reader.get_next_id() == writer.set(data=b"one")
+        writer.sync()
+        assert reader.get_next_id() == 2
+
+
+@pytest.mark.parametrize("start", [-1, -10])
+def test_a_part_and_a_depth_below_0_are_refused_by_a_snapshot_too(writer: OurDB, start: int) -> None:
+    with writer.snapshot() as then:
+        with pytest.raises(ValueError, match="start must be 0 or more"):
+            then.read_part(1, start, 5)
+        with pytest.raises(ValueError, match="depth must be 0 or more"):
+            then.get_history(1, start)
 
 
 def delete(writer: OurDB) -> None:

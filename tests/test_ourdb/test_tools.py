@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import os
@@ -197,6 +198,51 @@ def test_an_imported_table_brings_the_exported_state_back(tmp_path: Path, sparse
         assert content(db) == exported
 
 
+@pytest.mark.parametrize("inc", [b"101", b"99999999999", b"9" * 30])
+def test_a_table_with_a_next_id_that_no_database_of_its_size_has_is_refused(tmp_path: Path, inc: bytes) -> None:
+    """It would be written, and the database could not be opened again."""
+    with ourdb.new(tmp_path / "db", record_nr_max=100, keysize=6) as db:
+        db.set(data=b"x")
+        db.export_data(tmp_path / "table")
+        (tmp_path / "table" / ".inc").write_bytes(inc)
+        with pytest.raises(ourdb.UnsupportedFormat, match="next id"):
+            db.import_data(tmp_path / "table")
+        db.export_data(tmp_path / "db" / "lookup_data")
+    (tmp_path / "db" / "lookup_data" / ".inc").write_bytes(inc)
+    shutil.rmtree(tmp_path / "db" / "lookup")
+    with pytest.raises(ourdb.UnsupportedFormat, match="next id"):
+        ourdb.new(tmp_path / "db", record_nr_max=100, keysize=6)
+    assert not (tmp_path / "db" / "lookup").exists()
+
+
+def test_a_table_that_leads_to_what_was_rolled_back_is_refused(tmp_path: Path) -> None:
+    """A whole record lies there, until the next one is written over it."""
+    with ourdb.new(tmp_path / "db", record_nr_max=100, keysize=6) as db:
+        db.set(data=b"kept")
+        with contextlib.suppress(ZeroDivisionError), db.transaction():
+            db.set(data=b"taken back")
+            assert db.get(2) == b"taken back"  # written by that
+            location = db.lookup(2).position
+            raise ZeroDivisionError
+        (tmp_path / "table").mkdir()
+        for there in (0, location):
+            (tmp_path / "table" / "data").write_bytes(b"\2\0\0\0" + there.to_bytes(6, "big"))
+            with pytest.raises(ourdb.CorruptRecord):
+                db.import_sparse(tmp_path / "table")
+        assert content(db) == {1: [b"kept"]}
+
+
+def test_a_table_without_records_brings_its_next_id(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "all deleted", record_nr_max=100, keysize=6) as db:
+        db.delete(db.set(data=b"x"))
+        db.export_data(tmp_path / "table")
+    with ourdb.new(tmp_path / "db", record_nr_max=100, keysize=6) as db:
+        db.import_data(tmp_path / "table")
+        assert db.get_next_id() == 2
+    with ourdb.new(tmp_path / "db") as db:
+        assert (list(db), len(db), db.get_next_id()) == ([], 0, 2)
+
+
 def test_a_table_that_does_not_fit_is_refused_whole(tmp_path: Path) -> None:
     with ourdb.new(tmp_path / "db", record_nr_max=100, keysize=6) as db:
         db.set(data=b"x")
@@ -325,6 +371,19 @@ def test_what_was_exported_for_the_original_opens_without_lookup(tmp_path: Path)
     with ourdb.new(tmp_path / "db", record_nr_max=2000, record_size_max=65535) as db:
         assert content(db) == expected
         assert db.get_next_id() == 301
+
+
+@pytest.mark.parametrize("name", ["lookup_data", "lookup_sparse", "lookup_dump.db"])
+def test_a_saved_table_is_taken_for_what_it_is_wherever_the_folder_lies(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "my_sparse_lookup_dump.db"
+    with ourdb.new(folder, record_nr_max=2000, record_size_max=65535) as db:
+        expected = fill(db)
+        (db.export_data if name == "lookup_data" else db.export_sparse)(folder / name)
+    shutil.rmtree(folder / "lookup")
+    with pytest.raises(ourdb.UnsupportedFormat, match="give the config"):
+        ourdb.new(folder, record_nr_max=2000, keysize=3)
+    with ourdb.new(folder, record_nr_max=2000, record_size_max=65535) as db:
+        assert content(db) == expected
 
 
 def _held() -> tuple[set[str], int, int]:
