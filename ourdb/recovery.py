@@ -35,7 +35,7 @@ from ourdb.journal import (
 )
 from ourdb.record import HEADER_SIZE
 from ourdb.record_files import FILE_COUNT_MAX, POSITION_MAX
-from ourdb.store import Store
+from ourdb.store import Inlined, Store
 
 __all__ = ["members_of", "recover", "replay"]
 
@@ -112,17 +112,18 @@ def members_of(header: JournalHeader | None, stores: list[Store]) -> list[Store 
     return [by_identity.get(member.identity) for member in header.members] if header else []
 
 
-def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> None:
+def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> dict[Store, Inlined]:
     """Bring *stores*, which are as the last checkpoint left them, to the journal's last commit.
 
     A member whose store is None is passed over. With *restore* inlined records are written to their places, else they
-    are kept in memory, and the disk is not touched. Raises CorruptRecord for a damaged journal, OurDBError where only
+    are returned, and the disk is not touched. Raises CorruptRecord for a damaged journal, OurDBError where only
     `repair` may go on.
     """
     header = journal.header
+    inlined: dict[Store, Inlined] = {store: {} for store in stores if store is not None}
     if header is None:
         _refuse_lost_header(journal)
-        return
+        return inlined
     boot = journal.disk.boot_id()
     same_boot = header.boot_id == boot != _NO_BOOT_ID
     if header.unsynced and not same_boot:
@@ -147,7 +148,7 @@ def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> No
             if not same_boot:
                 break
         _check_range(journal, commit, stores)
-        _apply(commit, stores, restore=restore, is_marked=is_marked)
+        _apply(commit, stores, inlined, restore=restore, is_marked=is_marked)
         journal.restart_at(commit.end, commit.crc, number)
     else:
         if same_boot and journal.is_damaged_at_end():
@@ -156,6 +157,7 @@ def replay(journal: Journal, stores: list[Store | None], *, restore: bool) -> No
                 journal.end,
                 "a commit is damaged, and others follow it; `python -m ourdb repair` keeps those before it",
             )
+    return inlined
 
 
 def _check_range(journal: Journal, commit: Commit, stores: list[Store | None]) -> None:
@@ -202,7 +204,7 @@ def _start(header: JournalHeader, stores: list[Store | None], *, restore: bool) 
             continue
         if store.identity.identity != member.identity:
             raise OurDBError(f"the journal belongs to another database than {store.folder}; it was moved or mixed up")
-        store.overlay, store.zeros, store.inlined = {}, [], {}
+        store.overlay, store.zeros = {}, []
         store.files.end_file, store.files.end_position = member.end_file, member.end_position
         store.next_id = member.next_id
         store.count = None
@@ -252,10 +254,12 @@ def _has_record(store: Store, operation: Operation, *, same_boot: bool) -> bool:
         return False
 
 
-def _apply(commit: Commit, stores: list[Store | None], *, restore: bool, is_marked: bool) -> None:
-    inlined = iter(commit.inlined)
+def _apply(
+    commit: Commit, stores: list[Store | None], inlined: dict[Store, Inlined], *, restore: bool, is_marked: bool
+) -> None:
+    inlined_data = iter(commit.inlined)
     for operation in commit.operations:
-        data = next(inlined) if operation.kind == INLINED else None
+        data = next(inlined_data) if operation.kind == INLINED else None
         store = stores[operation.member] if operation.member < len(stores) else None
         if store is None:
             continue
@@ -272,7 +276,7 @@ def _apply(commit: Commit, stores: list[Store | None], *, restore: bool, is_mark
             if restore:
                 store.restore_record(operation.location, data, operation.previous)
             else:
-                store.inlined[operation.location] = data, operation.previous
+                inlined[store][operation.location] = data, operation.previous
         store.overlay[operation.record_id] = operation.location
         if restore and operation.location >> 32 != store.files.end_file:
             store.files.cut(store.files.end_file, store.files.end_position)  # its cut may not have been durable

@@ -24,7 +24,7 @@ from ourdb.joining import read_pointer
 from ourdb.journal import Journal, journal_path
 from ourdb.recovery import members_of, replay
 from ourdb.snapshot import Snapshot
-from ourdb.store import Store
+from ourdb.store import Inlined, Store
 
 __all__ = ["AbsentIdentity", "SharedSnapshot", "Viewer"]
 
@@ -133,15 +133,20 @@ class Viewer:
             store.reopen_if_replaced()
             store.load()
         folders = {self._journal_folder(store) for store in self.stores}
+        inlined: dict[Store, Inlined] = {}
         for folder in folders:
             with suppress(FileNotFoundError):
                 journal = Journal(self._disk, journal_path(folder), read_only=True)
                 try:
                     members = members_of(journal.read_header(), self.stores)
                     if members or journal.header is None:
-                        replay(journal, members, restore=False)
+                        inlined |= replay(journal, members, restore=False)
                 finally:
                     journal.close()
+        for store in self.stores:
+            # All at once: a snapshot of the same generation, in another thread, reads by them. And of this replay only:
+            # where the journal is gone, a compaction may have put other records at those locations.
+            store.inlined = inlined.get(store, {})
 
     def _journal_folder(self, store: Store) -> str:
         pointer = read_pointer(self._disk, store.folder)

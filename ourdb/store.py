@@ -15,7 +15,7 @@ import struct
 import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 from zlib import crc32
 
 from ourdb.config import RECORD_DATA_MAX
@@ -28,12 +28,16 @@ from ourdb.lookup import LookupTable, read_inc
 from ourdb.record import HEADER, HEADER_SIZE, encode
 from ourdb.record_files import FILE_COUNT_MAX, RecordFiles
 
-__all__ = ["Keeper", "Store", "part_of"]
+__all__ = ["Inlined", "Keeper", "Store", "part_of"]
 
 _GUARD_MAX: Final = 64 << 20
 
 unpack_header: Final = HEADER.unpack_from
 from_bytes: Final = int.from_bytes
+
+
+Inlined: TypeAlias = dict[int, tuple[bytes, int]]
+"""Data and previous location of records, by location."""
 
 
 class Keeper(Protocol):
@@ -68,8 +72,8 @@ class Store:
         self.snapshots: set[weakref.ref[Keeper]] = set()
         self.folder_lock: int | None = None
         """Descriptor that holds the lock on the folder, of a store that is written."""
-        self.inlined: dict[int, tuple[bytes, int]] = {}
-        """Data and previous location of records that the journal holds (read-only handles), by location."""
+        self.inlined: Inlined = {}
+        """Of records that the journal holds (read-only handles)."""
 
     def load(self) -> None:
         """Take the state that the last checkpoint left on disk."""

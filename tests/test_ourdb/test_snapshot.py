@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 import ourdb
 from ourdb import OurDB, Snapshot
+from ourdb.disk import Disk
+from ourdb.journal import COMMITS_AT
 from tests.step_disk import StepDisk
 
 
@@ -201,6 +204,58 @@ def test_a_part_and_a_depth_below_0_are_refused_by_a_snapshot_too(writer: OurDB,
             then.read_part(1, start, 5)
         with pytest.raises(ValueError, match="depth must be 0 or more"):
             then.get_history(1, start)
+
+
+def test_records_in_the_journal_are_not_taken_for_those_of_a_compaction_since(tmp_path: Path) -> None:
+    """What a reader knows of a "full" writer's journal goes with the journal: other records lie at those locations then."""
+    with ourdb.new(tmp_path / "db", incremental_mode=False, synchronous="full") as writer:
+        writer.set_many([(number, b"record %d" % number) for number in range(6)])
+        with ourdb.new(tmp_path / "db", read_only=True) as reader:
+            assert reader.get(1) == b"record 1"
+            writer.delete(1)
+            writer.compact()
+            assert {number: reader.get_history(number, 9) for number in reader} == {
+                number: [b"record %d" % number] for number in (0, 2, 3, 4, 5)
+            }
+
+
+class _RefreshDisk(Disk):
+    """Another boot's disk, that lets something happen before each read of the journal's commits."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+        self.step: Callable[[], object] = lambda: None
+
+    def boot_id(self) -> bytes:
+        return b"another boot 000"
+
+    def read_all(self, fd: int, size: int, position: int) -> bytes:
+        if position >= COMMITS_AT and self.is_same_file(fd, self._path):
+            self.step()
+        return super().read_all(fd, size, position)
+
+
+def test_a_snapshot_is_read_while_its_handle_is_refreshed(tmp_path: Path) -> None:
+    """Behind a power cut, when the journal alone has the records, and no writer has mended that yet."""
+    with ourdb.new(tmp_path / "db", incremental_mode=False, synchronous="full") as writer:
+        for number in range(3):
+            writer.set(id=number, data=b"record %d" % number)
+        shutil.copytree(tmp_path / "db", tmp_path / "cut")
+    os.truncate(tmp_path / "cut" / "0.db", 1)
+    os.truncate(tmp_path / "cut" / "0.db", 100)
+    disk = _RefreshDisk(tmp_path / "cut" / "journal")
+    found: list[list[bytes]] = []
+    with OurDB(str(tmp_path / "cut"), {}, read_only=True, disk=disk) as reader, reader.snapshot() as then:
+
+        def look() -> None:
+            thread = threading.Thread(target=lambda: found.append(then.get_many(range(3))))
+            thread.start()
+            thread.join()
+
+        disk.step = look
+        reader.refresh()
+    assert len(found) > 6
+    assert found == [[b"record 0", b"record 1", b"record 2"]] * len(found)
 
 
 def delete(writer: OurDB) -> None:
