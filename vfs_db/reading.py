@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, TextIO, overload
 from vfs_db import chunks
 from vfs_db.attributes import stat_of
 from vfs_db.entries import Directory, File, FSEntry, Symlink
-from vfs_db.errors import InvalidName, os_error
+from vfs_db.errors import os_error
 from vfs_db.metadata import FileType
 from vfs_db.name_tree import Children
 from vfs_db.path import PathLike, as_text, join
@@ -81,12 +81,7 @@ class ReadableFS:
 
     def exists(self, path: PathLike) -> bool:
         """Say whether there is something at *path*; a link is there whether or not it leads anywhere."""
-        try:
-            return self._locate(path, False)[2] is not None
-        except OSError as error:  # InvalidName is one; a ValueError that is none is the closed filesystem's
-            if error.errno in (errno.EIO, errno.ESTALE):
-                raise
-            return False
+        return self._answer(lambda: self._locate(path, False)[2] is not None)
 
     def lexists(self, path: PathLike) -> bool:
         """The same as `exists`, under the name that `os.path` has for it."""
@@ -105,9 +100,16 @@ class ReadableFS:
         return self.exists(path) and type(self.get(path)) is Symlink
 
     def _is(self, path: PathLike, kind: type) -> bool:
+        return self._answer(lambda: type(self._entry(path, True)) is kind)
+
+    @staticmethod
+    def _answer(question: Callable[[], bool]) -> bool:
+        """Return what *question* gives; False for a path that leads nowhere, whatever the reason, as in `os.path`."""
         try:
-            return type(self._entry(path, True)) is kind
-        except (FileNotFoundError, NotADirectoryError, InvalidName):
+            return question()
+        except OSError as error:  # InvalidName is one; a ValueError that is none is the closed filesystem's
+            if error.errno in (errno.EIO, errno.ESTALE):
+                raise
             return False
 
     def link_read(self, path: PathLike) -> str:

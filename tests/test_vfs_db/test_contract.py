@@ -171,6 +171,9 @@ def test_exists(fs: DatabaseVFS) -> None:
         assert not fs.exists(path)
     assert (fs.is_file("f"), fs.is_dir("/"), fs.is_symlink("dangling")) == (True, True, True)
     assert (fs.is_file("/"), fs.is_dir("f"), fs.is_symlink("f"), fs.is_file("dangling")) == (False,) * 4
+    fs.link_create("circle", "circle")
+    for path in ("circle", "n" * 256, "f/below", "nul\0"):
+        assert (fs.is_file(path), fs.is_dir(path)) == (False, False)
 
 
 def test_links(fs: DatabaseVFS) -> None:
