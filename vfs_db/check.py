@@ -18,7 +18,7 @@ from itertools import chain
 import attrs
 
 from vfs_db.chunk_tree import ChunkIds
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.counter import COUNTER_ID, CorruptCounter, Counter
 from vfs_db.database import Database
 from vfs_db.entries import Directory, File, FSEntry
@@ -48,7 +48,7 @@ class Problem:
 class Survey:
     """One pass over all entries and chunks."""
 
-    def __init__(self, state: Commits) -> None:
+    def __init__(self, state: WritableState) -> None:
         self.state = state
         self.entries = IdSet()
         """Those that can be reached."""
@@ -298,7 +298,7 @@ def _ids(database: Database) -> Iterable[int]:
     return database if isinstance(database, Iterable) else ()
 
 
-def check(state: Commits, databases: Store) -> Iterator[Problem]:
+def check(state: WritableState, databases: Store) -> Iterator[Problem]:
     """Yield every problem of the tree, then those that *databases*, whose state it is, find in themselves.
 
     Raises Overtaken where a writing process has gone on: what was found until then is of the state before.

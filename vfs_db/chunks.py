@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from vfs_db.change import Change
 from vfs_db.chunk_tree import ChunkIds, ChunkPages, appended, build, cut
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.entries import File, quick_file
 from vfs_db.errors import os_error
 from vfs_db.id_list import IdList, id_list
@@ -127,7 +127,9 @@ def _wrong_size(state: State, file: File, found: int) -> OSError:
     return OSError(errno.EIO, f"{os.strerror(errno.EIO)}: {why}", state.path_of(metadata.id))
 
 
-def place(state: Commits, change: Change, old: IdList, data: Buffer, path: str, file_id: int = 0) -> tuple[int, IdList]:
+def place(
+    state: WritableState, change: Change, old: IdList, data: Buffer, path: str, file_id: int = 0
+) -> tuple[int, IdList]:
     """Put *data* into chunks, those of *old* as far as they go, and return its size and the chunks' ids.
 
     *path* is what an error (EFBIG) is about; beyond LISTED_SIZE_MAX a *file_id* is needed, whose pages list the chunks.
@@ -148,7 +150,7 @@ def place(state: Commits, change: Change, old: IdList, data: Buffer, path: str, 
     return len(view), ids
 
 
-def write(state: Commits, change: Change, file: File, data: Buffer, now: int) -> File:
+def write(state: WritableState, change: Change, file: File, data: Buffer, now: int) -> File:
     """Make *data* the whole content: the chunks keep their ids, as far as there are as many."""
     if type(data) is not bytes or len(data) > CHUNK_SIZE:
         _check_count(state, file, _count(memoryview(data).nbytes))
@@ -156,7 +158,7 @@ def write(state: Commits, change: Change, file: File, data: Buffer, now: int) ->
     return _changed(state, file, size, ids, now)
 
 
-def _resized(state: Commits, change: Change, ids: IdList, count: int, file_id: int) -> IdList:
+def _resized(state: WritableState, change: Change, ids: IdList, count: int, file_id: int) -> IdList:
     """Return *count* ids: those of *ids*, with new ones added, or the last ones freed."""
     missing = count - len(ids)
     if missing and (type(ids) is not IdList or (count > CHUNKS_MAX and not state.strict_v1)):
@@ -171,7 +173,7 @@ def _resized(state: Commits, change: Change, ids: IdList, count: int, file_id: i
     return ids.added(new)
 
 
-def _resized_pages(state: Commits, change: Change, ids: IdList, count: int, file_id: int) -> IdList:
+def _resized_pages(state: WritableState, change: Change, ids: IdList, count: int, file_id: int) -> IdList:
     """Do the same for a list that is, or will be, in pages."""
     pages = ChunkPages(state, file_id, state.store.entry_ids.allocate)
     if count < len(ids):
@@ -194,7 +196,7 @@ def _resized_pages(state: Commits, change: Change, ids: IdList, count: int, file
     return made
 
 
-def _check_count(state: Commits, file: File, count: int) -> None:
+def _check_count(state: WritableState, file: File, count: int) -> None:
     if count > (_STRICT_MAX if state.strict_v1 else _TOTAL_MAX):
         raise os_error(errno.EFBIG, state.path_or_name(file))
 
@@ -206,7 +208,14 @@ def _changed(state: State, file: File, size: int, ids: IdList, now: int) -> File
 
 
 def write_range(
-    state: Commits, change: Change, file: File, offset: int, data: Buffer, now: int, *, is_known_regular: bool = False
+    state: WritableState,
+    change: Change,
+    file: File,
+    offset: int,
+    data: Buffer,
+    now: int,
+    *,
+    is_known_regular: bool = False,
 ) -> File:
     """Put *data* at byte *offset*; what lies between the end and it becomes zeros. Writes only the chunks it touches."""
     view = memoryview(data).cast("B")
@@ -257,7 +266,7 @@ def is_regular(state: State, file: File) -> bool:
     return not count or len(state.chunks([file.chunk_ids[count - 1]])[0]) == size_of(file, count - 1)
 
 
-def resize(state: Commits, change: Change, file: File, size: int, now: int) -> File:
+def resize(state: WritableState, change: Change, file: File, size: int, now: int) -> File:
     """Cut the content to *size* bytes, or fill it up with zeros."""
     if size > file.metadata.size:
         _check_count(state, file, _count(size))

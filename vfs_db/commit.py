@@ -22,10 +22,10 @@ from vfs_db.publishing import PACKED_SURE, encoded
 from vfs_db.store import Store
 from vfs_db.transactions import Transactions
 
-__all__ = ["Commits"]
+__all__ = ["WritableState"]
 
 
-class Commits(Transactions):
+class WritableState(Transactions):
     """The state, and the way in which it changes: one writer at a time."""
 
     def __init__(self, store: Store, *, timeout: float = 0.0) -> None:

@@ -10,7 +10,7 @@ import attrs
 from vfs_db import chunks
 from vfs_db.change import Change
 from vfs_db.check import Problem
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.maintenance import new_folder
 from vfs_db.opening import open_path
@@ -36,7 +36,7 @@ def convert(source: PathLike, destination: PathLike) -> list[Problem]:
     return problems
 
 
-def _copy(old: Commits, new: Commits, problems: list[Problem]) -> None:
+def _copy(old: WritableState, new: WritableState, problems: list[Problem]) -> None:
     stack: list[tuple[FSEntry, int, str]] = [(old.entry(old.root_id), new.root_id, "/")]
     while stack:
         source, made_id, path = stack.pop()
@@ -54,7 +54,7 @@ def _copy(old: Commits, new: Commits, problems: list[Problem]) -> None:
         _keep_attributes(new, source, made_id)
 
 
-def _copy_one(old: Commits, new: Commits, entry: FSEntry, parent: Directory) -> int:
+def _copy_one(old: WritableState, new: WritableState, entry: FSEntry, parent: Directory) -> int:
     change = Change()
     target = entry.target if type(entry) is Symlink else ""
     metadata = entry.metadata
@@ -83,7 +83,7 @@ def _copy_one(old: Commits, new: Commits, entry: FSEntry, parent: Directory) -> 
     return made.metadata.id
 
 
-def _free_name(new: Commits, parent: Directory, entry: FSEntry) -> str:
+def _free_name(new: WritableState, parent: Directory, entry: FSEntry) -> str:
     """Return the entry's name, or `#id` for one that can be no name or is there already: an image may hold both."""
     name = entry.metadata.name
     is_valid = name not in ("", ".", "..") and "/" not in name and "\0" not in name
@@ -95,7 +95,7 @@ def _free_name(new: Commits, parent: Directory, entry: FSEntry) -> str:
     return name
 
 
-def _keep_attributes(new: Commits, source: FSEntry, made_id: int) -> None:
+def _keep_attributes(new: WritableState, source: FSEntry, made_id: int) -> None:
     made = new.entry(made_id)
     change = Change()
     save(

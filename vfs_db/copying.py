@@ -6,7 +6,7 @@ import errno
 
 from vfs_db import chunks
 from vfs_db.change import Change
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType
@@ -18,7 +18,7 @@ __all__ = ["copy", "copy_into"]
 _CHUNKS_AT_ONCE = 16
 
 
-def copy(state: Commits, src: str, dst: str) -> FSEntry:
+def copy(state: WritableState, src: str, dst: str) -> FSEntry:
     """Copy what is at *src* to the path *dst* and return the copy."""
     (_, _, entry), (directory, name, there) = locate_both(state, src, dst, must_exist=True)
     assert entry is not None
@@ -32,7 +32,7 @@ def copy(state: Commits, src: str, dst: str) -> FSEntry:
     return _copy_tree(state, change, entry, directory, name)
 
 
-def copy_into(state: Commits, src: str, dst: str) -> None:
+def copy_into(state: WritableState, src: str, dst: str) -> None:
     """Copy what is in the directory *src* into the directory *dst*; directories of one name are merged."""
     (_, _, source), (_, _, target) = locate_both(state, src, dst, must_exist=True)
     if type(source) is not Directory or type(target) is not Directory:
@@ -67,7 +67,7 @@ def _check_replaceable(entry: FSEntry, there: FSEntry, src: str, dst: str) -> No
         raise os_error(errno.EEXIST, src, dst)
 
 
-def _copy_tree(state: Commits, change: Change, entry: FSEntry, directory: Directory, name: str) -> FSEntry:
+def _copy_tree(state: WritableState, change: Change, entry: FSEntry, directory: Directory, name: str) -> FSEntry:
     top = _copy_one(state, change, entry, directory, name)
     stack = [(entry, top)]
     while stack:
@@ -82,7 +82,7 @@ def _copy_tree(state: Commits, change: Change, entry: FSEntry, directory: Direct
     return state.entry(top.metadata.id)
 
 
-def _copy_one(state: Commits, change: Change, entry: FSEntry, directory: Directory, name: str) -> FSEntry:
+def _copy_one(state: WritableState, change: Change, entry: FSEntry, directory: Directory, name: str) -> FSEntry:
     """Apply *change* and the copy of *entry* itself, with its content, as *name* in *directory*."""
     now = state.now()
     target = entry.target if type(entry) is Symlink else ""
@@ -94,7 +94,7 @@ def _copy_one(state: Commits, change: Change, entry: FSEntry, directory: Directo
     return _copy_content(state, change, entry, made)
 
 
-def _copy_content(state: Commits, change: Change, source: File, made: File) -> FSEntry:
+def _copy_content(state: WritableState, change: Change, source: File, made: File) -> FSEntry:
     modified_at = source.metadata.modified_at
     if len(source.chunk_ids) <= _CHUNKS_AT_ONCE:
         change.entries[made.metadata.id] = copied = chunks.write(
@@ -111,7 +111,7 @@ def _copy_content(state: Commits, change: Change, source: File, made: File) -> F
     return made
 
 
-def _restore_time(state: Commits, source: FSEntry, made: FSEntry) -> None:
+def _restore_time(state: WritableState, source: FSEntry, made: FSEntry) -> None:
     """Give a copied directory the time of modification that putting entries into it has moved."""
     present = state.entry(made.metadata.id)
     wanted = present.metadata.modified(source.metadata.modified_at, present.metadata.size)

@@ -17,7 +17,7 @@ from typing import IO, Any, Final, Literal, TypeAlias
 from vfs_db import chunks
 from vfs_db.change import Change
 from vfs_db.chunks import CHUNK_SIZE, Buffer
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.entries import File
 from vfs_db.errors import os_error
 from vfs_db.id_list import IdList
@@ -266,7 +266,7 @@ class RawFile(io.RawIOBase):
             self._changing(self._write_now, view)
             return len(view)
 
-    def _write_now(self, state: Commits, change: Change, file: File, view: Buffer) -> File:
+    def _write_now(self, state: WritableState, change: Change, file: File, view: Buffer) -> File:
         offset = file.metadata.size if self._appends else self._position
         is_known_regular = self._regular is file
         written = chunks.write_range(state, change, file, offset, view, state.now(), is_known_regular=is_known_regular)
@@ -283,12 +283,12 @@ class RawFile(io.RawIOBase):
         self._changing(self._truncate_now, wanted)
         return wanted
 
-    def _truncate_now(self, state: Commits, change: Change, file: File, size: int) -> File:
+    def _truncate_now(self, state: WritableState, change: Change, file: File, size: int) -> File:
         return chunks.resize(state, change, file, size, state.now())
 
     def _changing(self, function: Any, argument: Any) -> None:  # noqa: ANN401 - as the standard library's interface has it
         state = self._state
-        assert isinstance(state, Commits)
+        assert isinstance(state, WritableState)
         marks = state.acquire()
         try:
             with self._turn:  # after the lock: a transaction's thread would wait for one that waits for the transaction
@@ -299,7 +299,7 @@ class RawFile(io.RawIOBase):
         finally:
             state.lock.release()
 
-    def _change(self, state: Commits, function: Any, argument: Any) -> None:  # noqa: ANN401 - as above
+    def _change(self, state: WritableState, function: Any, argument: Any) -> None:  # noqa: ANN401 - as above
         position = self._position
         try:
             file = self._file()
@@ -354,7 +354,13 @@ def _readable_id(state: State, path: str) -> int:
 
 
 def open_file(
-    state: Commits, path: str, mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
+    state: WritableState,
+    path: str,
+    mode: str,
+    buffering: int,
+    encoding: str | None,
+    errors: str | None,
+    newline: str | None,
 ) -> IO[Any]:
     """Open a file in any mode, making or emptying it where the mode says so."""
     kind = _checked_mode(mode, buffering, encoding, errors, newline)
@@ -380,7 +386,7 @@ def open_file(
     return _wrapped(raw, mode, kind, buffering, encoding, errors, newline)
 
 
-def _prepared_id(state: Commits, path: str, kind: str) -> int:
+def _prepared_id(state: WritableState, path: str, kind: str) -> int:
     """Return the id of the file at *path*, as the mode wants it: made, emptied, or there."""
     directory, name, entry = locate(state, path, follow=kind[0] != "x")
     if entry is None and kind[0] == "r":

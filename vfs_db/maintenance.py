@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from vfs_db import codec
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.entries import FSEntry
 from vfs_db.errors import Overtaken, database_error
 from vfs_db.path import NAME_SIZE_MAX
@@ -35,7 +35,7 @@ class Version:
     changed: tuple[str, ...]
 
 
-def history(state: Commits, entry: FSEntry, limit: int) -> list[Version]:
+def history(state: WritableState, entry: FSEntry, limit: int) -> list[Version]:
     """Return the kept versions of *entry*, newest first, at most *limit*."""
     database: Any = state.databases.metadata
     if not hasattr(database, "get_history"):
@@ -77,7 +77,7 @@ def _fields(entry: FSEntry) -> dict[str, object]:
     return fields
 
 
-def statvfs(state: Commits) -> os.statvfs_result:
+def statvfs(state: WritableState) -> os.statvfs_result:
     """Return the figures of the disk under the metadata database, else zeros, with our longest name."""
     folder = getattr(state.databases.metadata, "path", None)
     if folder is not None and hasattr(os, "statvfs"):
@@ -86,7 +86,7 @@ def statvfs(state: Commits) -> os.statvfs_result:
     return os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, NAME_SIZE_MAX))
 
 
-def stats(state: Commits) -> dict[str, dict[str, int | str | bool]]:
+def stats(state: WritableState) -> dict[str, dict[str, int | str | bool]]:
     """Return what the databases' own `stats` say, or their number of records."""
     found: dict[str, dict[str, int | str | bool]] = {}
     for name, database in (("data", state.databases.data), ("metadata", state.databases.metadata)):
@@ -99,14 +99,14 @@ def stats(state: Commits) -> dict[str, dict[str, int | str | bool]]:
     return found
 
 
-def compact(state: Commits, keep_history: bool) -> None:
+def compact(state: WritableState, keep_history: bool) -> None:
     """Compact both databases, where they can."""
     for database in (state.databases.data, state.databases.metadata):
         if hasattr(database, "compact"):
             database.compact(keep_history=keep_history)
 
 
-def backup(state: Commits, dest: str, snapshots: Callable[[], AbstractContextManager[Store]]) -> None:
+def backup(state: WritableState, dest: str, snapshots: Callable[[], AbstractContextManager[Store]]) -> None:
     """Back both databases up to `data` and `metadata` in the new or empty folder *dest*: as one of *snapshots* has them.
 
     Raises Overtaken if a writing process has gone on during each of many tries.

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from vfs_db.change import Change
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType
@@ -18,7 +18,7 @@ from vfs_db.tree import is_empty, is_inside, place, remove
 __all__ = ["delete", "remove_tree", "rename"]
 
 
-def delete(state: Commits, path: str, kind: FileType | None) -> None:
+def delete(state: WritableState, path: str, kind: FileType | None) -> None:
     """Delete what is at *path*: a directory must be empty. *kind*: what it has to be; file includes links, as unlink(2)."""
     directory, _, entry = locate(state, path, follow=False)
     if entry is None:
@@ -46,7 +46,7 @@ def _unfit(entry: FSEntry, kind: FileType | None) -> int:
     return 0
 
 
-def remove_tree(state: Commits, path: str) -> None:
+def remove_tree(state: WritableState, path: str) -> None:
     """Delete what is at *path* with all that is in it."""
     directory, _, entry = locate(state, path, follow=False)
     if entry is None:
@@ -64,7 +64,7 @@ def remove_tree(state: Commits, path: str) -> None:
     state.apply(change)
 
 
-def _below(state: Commits, top: Directory) -> Iterator[FSEntry | int]:
+def _below(state: WritableState, top: Directory) -> Iterator[FSEntry | int]:
     """Yield all entries below *top*; of one that can't be read, its id."""
     seen = {top.metadata.id}
     stack = [top]
@@ -89,7 +89,7 @@ def _below(state: Commits, top: Directory) -> Iterator[FSEntry | int]:
                 stack.append(entry)
 
 
-def rename(state: Commits, old_path: str, new_path: str) -> FSEntry:
+def rename(state: WritableState, old_path: str, new_path: str) -> FSEntry:
     """Give the entry at *old_path* the path *new_path*, replacing what POSIX says; return it."""
     (old, _, entry), (new, name, there) = locate_both(state, old_path, new_path)
     if ".." in (base(old_path), base(new_path)):
@@ -114,7 +114,7 @@ def rename(state: Commits, old_path: str, new_path: str) -> FSEntry:
     return moved
 
 
-def _check_replaceable(state: Commits, entry: FSEntry, there: FSEntry, old_path: str, new_path: str) -> None:
+def _check_replaceable(state: WritableState, entry: FSEntry, there: FSEntry, old_path: str, new_path: str) -> None:
     if type(there) is Directory:
         if type(entry) is not Directory:
             raise os_error(errno.EISDIR, old_path, new_path)

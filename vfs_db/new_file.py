@@ -1,6 +1,6 @@
 """A new file of one chunk: the usual case of `file_write`, written out.
 
-The same as `chunks.place`, `tree.add` and `Commits.apply`, in half of the time; what is not usual is left to them.
+The same as `chunks.place`, `tree.add` and `WritableState.apply`, in half of the time; what is not usual is left to them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from struct import Struct
 from typing import Final
 
 from vfs_db.chunks import CHUNK_SIZE
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.entries import Directory, File, FSEntry, quick_directory, quick_file
 from vfs_db.id_list import IdList
 from vfs_db.metadata import FileType, quick_metadata
@@ -25,7 +25,7 @@ _pack: Final = Struct("<I").pack
 _PACKED_MAX: Final = 4 * LISTED_MAX
 
 
-def new_small_file(state: Commits, path: str, data: bytes) -> File | None:
+def new_small_file(state: WritableState, path: str, data: bytes) -> File | None:
     """Make a file at *path* with content *data*; None, and nothing is done, where the general way has to see to it.
 
     Usual is: the directory's path, its entry and its names are known, and the name is not among them.
@@ -52,7 +52,7 @@ def new_small_file(state: Commits, path: str, data: bytes) -> File | None:
 
 
 def add_small_file(
-    state: Commits, directory: Directory, name: str, data: bytes, mode: int, now: int, modified_at: int, accessed_at: int
+    state: WritableState, directory: Directory, name: str, data: bytes, mode: int, now: int, modified_at: int, accessed_at: int
 ) -> File | None:  # fmt: skip
     """Add a file called *name*, which is not in *directory*; None, and nothing is done, where the general way has to see to it."""
     directory_id, children, transaction = directory.metadata.id, directory.children, state.transaction

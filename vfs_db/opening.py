@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sized
 
 from vfs_db import codec
 from vfs_db.chunk_tree import ChunkIds
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.counter import CorruptCounter, Counter
 from vfs_db.database import Database, HasSnapshot
 from vfs_db.entries import Directory, File, FSEntry
@@ -51,9 +51,9 @@ def new(
     if is_shared:
         from vfs_db.shared import SharedState
 
-        state: Commits = SharedState(store, timeout=timeout)
+        state: WritableState = SharedState(store, timeout=timeout)
     else:
-        state = Commits(store, timeout=timeout)
+        state = WritableState(store, timeout=timeout)
     state.strict_v1 = strict_v1
     state.ns_times = ns_times
     has_root = _has_root(db_metadata)
@@ -83,7 +83,7 @@ def _has_root(metadata: Database) -> bool:
     return True
 
 
-def _prepare_ids(state: Commits, has_root: bool) -> None:
+def _prepare_ids(state: WritableState, has_root: bool) -> None:
     store = state.store
     unknown = []
     for source, database in ((store.entry_ids, store.metadata), (store.chunk_ids, store.data)):
@@ -112,7 +112,7 @@ def _last(database: Database) -> int:
     return max(database, default=0) if isinstance(database, Iterable) else 0
 
 
-def _highest(state: Commits, database: Database) -> int:
+def _highest(state: WritableState, database: Database) -> int:
     """Return the highest id of *database* that the tree refers to; what can't be read is passed over."""
     highest = ROOT_ID
     seen = {ROOT_ID}
@@ -142,7 +142,7 @@ def _refers_to(entry: FSEntry) -> Iterator[tuple[int, int]]:
             yield from ((one_id, -1) for one_id in entry.chunk_ids.page_ids())
 
 
-def _make_root(state: Commits) -> None:
+def _make_root(state: WritableState) -> None:
     store = state.store
     if store.is_read_only:
         raise OSError(

@@ -13,7 +13,7 @@ from vfs_db import chunks
 from vfs_db.change import Change
 from vfs_db.check import Problem, Survey
 from vfs_db.chunk_tree import ChunkIds
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.counter import Counter
 from vfs_db.entries import Directory, File, FSEntry
 from vfs_db.id_list import IdList, id_list
@@ -27,7 +27,7 @@ _PASSES_MAX: Final = 4
 """What comes out of /lost+found may need mending itself."""
 
 
-def repair(state: Commits, orphans: str) -> list[Problem]:
+def repair(state: WritableState, orphans: str) -> list[Problem]:
     """Mend what a survey finds, and return what it found."""
     if orphans not in (_LOST, "free"):
         raise ValueError(f"orphans must be 'lost+found' or 'free', not {orphans!r}")
@@ -42,7 +42,7 @@ def repair(state: Commits, orphans: str) -> list[Problem]:
     return first or []
 
 
-def _mend(state: Commits, survey: Survey, orphans: str) -> None:
+def _mend(state: WritableState, survey: Survey, orphans: str) -> None:
     _raise_counters(state, survey)
     for directory_id, keep in survey.keep.items():
         directory = state.entry(directory_id)
@@ -72,7 +72,7 @@ def _mend(state: Commits, survey: Survey, orphans: str) -> None:
     state.apply(change)
 
 
-def _raise_counters(state: Commits, survey: Survey) -> None:
+def _raise_counters(state: WritableState, survey: Survey) -> None:
     store = state.store
     for source, used in (
         (store.entry_ids, chain((survey.entries.highest(),), survey.orphans, *survey.pages.values())),
@@ -83,7 +83,7 @@ def _raise_counters(state: Commits, survey: Survey) -> None:
             source.start_at(highest + 1)
 
 
-def _unshare(state: Commits, file_id: int) -> None:
+def _unshare(state: WritableState, file_id: int) -> None:
     """Give a file chunks of its own."""
     file = state.entry(file_id)
     assert type(file) is File
@@ -99,7 +99,7 @@ def _unshare(state: Commits, file_id: int) -> None:
     state.apply(change)
 
 
-def _adopt(state: Commits, survey: Survey) -> None:
+def _adopt(state: WritableState, survey: Survey) -> None:
     """Put the orphans into /lost+found; what can't be read, or shares its content with others, is freed instead."""
     readable = {}
     for orphan_id in survey.orphans:
@@ -146,7 +146,7 @@ def _tops(readable: dict[int, FSEntry]) -> list[FSEntry]:
     return tops
 
 
-def _lost_and_found(state: Commits) -> int:
+def _lost_and_found(state: WritableState) -> int:
     root = state.entry(state.root_id)
     assert type(root) is Directory
     there = find(state, root, _LOST)
@@ -157,7 +157,7 @@ def _lost_and_found(state: Commits) -> int:
     return there.metadata.id if type(there) is Directory else state.root_id
 
 
-def _adopt_one(state: Commits, lost_id: int, entry: FSEntry) -> None:
+def _adopt_one(state: WritableState, lost_id: int, entry: FSEntry) -> None:
     lost = state.entry(lost_id)
     assert type(lost) is Directory
     entry_id = entry.metadata.id
@@ -171,7 +171,7 @@ def _adopt_one(state: Commits, lost_id: int, entry: FSEntry) -> None:
     state.apply(change)
 
 
-def _free(state: Commits, survey: Survey, ids: list[int]) -> None:
+def _free(state: WritableState, survey: Survey, ids: list[int]) -> None:
     """Free entries, and those of their chunks that no file has."""
     change = Change()
     for entry_id in ids:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.entries import FSEntry
 from vfs_db.errors import Overtaken, database_error
 from vfs_db.store import Store
@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 _TRIES: Final = 100
 
 
-class SharedState(Commits):
+class SharedState(WritableState):
     """The state of databases that this process only reads."""
 
     def __init__(self, store: Store, *, timeout: float = 0.0) -> None:

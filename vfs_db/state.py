@@ -40,7 +40,7 @@ _TRIES: Final = 3
 
 
 class State:
-    """Entries by id, names by directory, chunks: for reading. `commit.Commits` changes it."""
+    """Entries by id, names by directory, chunks: for reading. `commit.WritableState` changes it."""
 
     root_id = 1
 

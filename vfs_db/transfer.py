@@ -17,7 +17,7 @@ import attrs
 from vfs_db import chunks
 from vfs_db.attributes import kept
 from vfs_db.change import Change
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType, Metadata, quick_metadata
@@ -65,7 +65,7 @@ class Options:
         return True
 
 
-def import_entries(state: Commits, host_dir: str, target: Directory, options: Options) -> Iterator[int]:
+def import_entries(state: WritableState, host_dir: str, target: Directory, options: Options) -> Iterator[int]:
     """Copy what is in *host_dir* into *target*, yielding what an entry has cost, in bytes, after each.
 
     To be advanced within a transaction, which may be another one after each step. The host's tree may change meanwhile: what
@@ -106,7 +106,7 @@ class _Found:
     may_be_link: bool
 
 
-def import_one(state: Commits, host_path: str, parent: Directory, name: str, options: Options) -> None:
+def import_one(state: WritableState, host_path: str, parent: Directory, name: str, options: Options) -> None:
     """Copy the host's file, or what a link there leads to, into *parent* as *name*. Called within a transaction."""
     status = os.stat(host_path)
     if stat.S_ISDIR(status.st_mode):
@@ -114,14 +114,18 @@ def import_one(state: Commits, host_path: str, parent: Directory, name: str, opt
     _import_entry(state, _Found(name, host_path, True), status, parent.metadata.id, options)
 
 
-def _import_found(state: Commits, found: os.DirEntry[str], target_id: int, options: Options) -> tuple[FSEntry, int]:
+def _import_found(
+    state: WritableState, found: os.DirEntry[str], target_id: int, options: Options
+) -> tuple[FSEntry, int]:
     """Copy one host entry, but not what is in it; returns it, and what that has cost in bytes."""
     status = found.stat(follow_symlinks=options.follow_symlinks)
     made = _import_entry(state, _Found(found.name, found.path, options.follow_symlinks), status, target_id, options)
     return made, _ENTRY_COST + (status.st_size if type(made) is File else 0)
 
 
-def _import_entry(state: Commits, found: _Found, status: os.stat_result, target_id: int, options: Options) -> FSEntry:
+def _import_entry(
+    state: WritableState, found: _Found, status: os.stat_result, target_id: int, options: Options
+) -> FSEntry:
     """Copy one host entry, but not what is in it, into the directory with id *target_id*."""
     parent = state.entry(target_id)
     assert type(parent) is Directory
@@ -148,14 +152,14 @@ def _import_entry(state: Commits, found: _Found, status: os.stat_result, target_
     return made
 
 
-def _is_wanted(state: Commits, there: FSEntry, found: _Found, status: os.stat_result, options: Options) -> bool:
+def _is_wanted(state: WritableState, there: FSEntry, found: _Found, status: os.stat_result, options: Options) -> bool:
     """Say whether *there*, which is there already, is to be replaced."""
     return not (options.update and _is_same(state, there, found, status)) and options.replaces(
         state.path_of(there.metadata.id)
     )
 
 
-def _is_same(state: Commits, there: FSEntry, found: _Found, status: os.stat_result) -> bool:
+def _is_same(state: WritableState, there: FSEntry, found: _Found, status: os.stat_result) -> bool:
     if type(there) is Symlink:
         return stat.S_ISLNK(status.st_mode) and os.readlink(found.path) == there.target
     metadata = there.metadata
@@ -173,7 +177,7 @@ def _like(name: str, kind: FileType, status: os.stat_result, keeps_ns: bool) -> 
 
 
 def _make(
-    state: Commits, parent: Directory, there: FSEntry | None, found: _Found, kind: FileType,
+    state: WritableState, parent: Directory, there: FSEntry | None, found: _Found, kind: FileType,
     status: os.stat_result, target: str = "",
 ) -> FSEntry:  # fmt: skip
     change = Change()
@@ -199,7 +203,7 @@ def _special(path: str) -> OSError:
 
 
 def _import_file(
-    state: Commits, parent: Directory, there: FSEntry | None, found: _Found, report: Progress
+    state: WritableState, parent: Directory, there: FSEntry | None, found: _Found, report: Progress
 ) -> FSEntry:  # fmt: skip
     """Copy a file piece by piece; a small one is a single change. A file that is there keeps its id."""
     now = state.now()
@@ -256,7 +260,7 @@ def _with_status(metadata: Metadata, status: os.stat_result, keeps_ns: bool) -> 
     )  # fmt: skip
 
 
-def _set(state: Commits, entry: FSEntry, status: os.stat_result) -> None:
+def _set(state: WritableState, entry: FSEntry, status: os.stat_result) -> None:
     change = Change()
     save(state, change, entry, _with_status(entry.metadata, status, state.ns_times))
     state.apply(change)

@@ -1,6 +1,6 @@
 """Directories and what is in them: finding a name, and the four steps that every change of the tree is made of.
 
-`add`, `remove`, `place` and `save` put their part into a `Change`; `Commits.apply` makes it happen. How a directory holds
+`add`, `remove`, `place` and `save` put their part into a `Change`; `WritableState.apply` makes it happen. How a directory holds
 its entries is known here and in `state` only.
 """
 
@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Final
 
 from vfs_db.change import Change
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.entries import Directory, File, FSEntry, Symlink, is_at, quick_directory, quick_file
 from vfs_db.errors import DamagedEntry
 from vfs_db.id_list import NO_IDS, IdList, id_list
@@ -198,7 +198,7 @@ def _present(change: Change, directory: Directory) -> Directory:
 
 
 def add(
-    state: Commits, change: Change, directory: Directory, name: str, kind: FileType, now: int, *, mode: int | None = None,
+    state: WritableState, change: Change, directory: Directory, name: str, kind: FileType, now: int, *, mode: int | None = None,
     target: str = "", like: Metadata | None = None, size: int = 0, chunk_ids: IdList = NO_IDS,
 ) -> FSEntry:  # fmt: skip
     """Make a new entry called *name* in *directory*; owner, group and mode as in *like*, where that is given."""
@@ -225,7 +225,7 @@ def add(
     return entry
 
 
-def put_in(state: Commits, change: Change, directory: Directory, entry: FSEntry, now: int) -> None:
+def put_in(state: WritableState, change: Change, directory: Directory, entry: FSEntry, now: int) -> None:
     """Note *entry* in *directory*."""
     directory = _present(change, directory)
     metadata = directory.metadata
@@ -243,7 +243,7 @@ def put_in(state: Commits, change: Change, directory: Directory, entry: FSEntry,
     change.name(metadata.id, entry.metadata.name, entry_id)
 
 
-def _unlist(state: Commits, change: Change, directory: Directory, entry: FSEntry, now: int) -> None:
+def _unlist(state: WritableState, change: Change, directory: Directory, entry: FSEntry, now: int) -> None:
     directory = _present(change, directory)
     metadata = directory.metadata
     ids = directory.children
@@ -257,7 +257,7 @@ def _unlist(state: Commits, change: Change, directory: Directory, entry: FSEntry
     change.name(metadata.id, entry.metadata.name, 0)
 
 
-def _keep(state: Commits, change: Change, directory: Directory, ids: IdList, now: int) -> None:
+def _keep(state: WritableState, change: Change, directory: Directory, ids: IdList, now: int) -> None:
     metadata = directory.metadata
     change.entries.pop(metadata.id, None)  # behind its pages
     change.entries[metadata.id] = quick_directory(
@@ -268,7 +268,7 @@ def _keep(state: Commits, change: Change, directory: Directory, ids: IdList, now
 class _Pages:
     """The pages as *change* has left them so far."""
 
-    def __init__(self, state: Commits, change: Change) -> None:
+    def __init__(self, state: WritableState, change: Change) -> None:
         self._state = state
         self._change = change
 
@@ -277,7 +277,7 @@ class _Pages:
         return found if isinstance(found, NamePage) else self._state.page(page_id, owner_id)
 
 
-def _edit(state: Commits, change: Change, directory_id: int) -> Edit:
+def _edit(state: WritableState, change: Change, directory_id: int) -> Edit:
     allocate = state.store.entry_ids.allocate
     return Edit(_Pages(state, change), directory_id, allocate, may_merge=state.store.is_transactional)
 
@@ -291,7 +291,7 @@ def _collect(change: Change, edit: Edit) -> None:
     change.freed_entries += edit.freed
 
 
-def _edited(state: Commits, change: Change, ids: Children, name: str, entry_id: int) -> Children:
+def _edited(state: WritableState, change: Change, ids: Children, name: str, entry_id: int) -> Children:
     """Put *name* into the pages, or, without an id, take it out."""
     edit = _edit(state, change, ids.owner_id)
     key = name.encode("utf-8", "surrogateescape")
@@ -303,7 +303,7 @@ def _edited(state: Commits, change: Change, ids: Children, name: str, entry_id: 
     return Children(ids.root, max(0, count), ids.owner_id, state)
 
 
-def relist(state: Commits, change: Change, directory: Directory, ids: IdList, freed_pages: Iterable[int]) -> None:
+def relist(state: WritableState, change: Change, directory: Directory, ids: IdList, freed_pages: Iterable[int]) -> None:
     """Make *ids* the children of *directory*, in new pages where they are many."""
     change.freed_entries += freed_pages
     if len(ids) > LISTED_MAX and not state.strict_v1:
@@ -311,7 +311,9 @@ def relist(state: Commits, change: Change, directory: Directory, ids: IdList, fr
     _keep(state, change, directory, ids, directory.metadata.modified_at)
 
 
-def _paged(state: Commits, change: Change, directory: Directory, ids: IdList, added: FSEntry | None = None) -> IdList:
+def _paged(
+    state: WritableState, change: Change, directory: Directory, ids: IdList, added: FSEntry | None = None
+) -> IdList:
     """Return the children of *directory*, *ids*, in pages; as they are if not every name is known or they collide.
 
     *added*: the entry that comes in, as it will be: one that is moved is not among the changes yet.
@@ -333,7 +335,7 @@ def _paged(state: Commits, change: Change, directory: Directory, ids: IdList, ad
     return Children(root, len(items), directory_id, state)
 
 
-def _listed(state: Commits, change: Change, ids: Children) -> IdList:
+def _listed(state: WritableState, change: Change, ids: Children) -> IdList:
     """Return the children in a list, and free the pages."""
     pages = Children(ids.root, ids.length, ids.owner_id, _Pages(state, change))
     items = list(scan(pages))
@@ -346,14 +348,14 @@ def _listed(state: Commits, change: Change, ids: Children) -> IdList:
     return id_list([one_id for _, one_id in items])
 
 
-def remove(state: Commits, change: Change, directory: Directory, entry: FSEntry, now: int) -> None:
+def remove(state: WritableState, change: Change, directory: Directory, entry: FSEntry, now: int) -> None:
     """Take *entry* out of *directory*, and free it and its content."""
     _unlist(state, change, directory, entry, now)
     change.free(entry)
 
 
 def place(
-    state: Commits, change: Change, old: Directory, new: Directory, entry: FSEntry, name: str, now: int
+    state: WritableState, change: Change, old: Directory, new: Directory, entry: FSEntry, name: str, now: int
 ) -> FSEntry:
     """Give *entry*, which is in *old*, the name *name* in *new*."""
     if type(entry) is not File:
@@ -378,7 +380,7 @@ def place(
     return moved
 
 
-def save(state: Commits, change: Change, entry: FSEntry, metadata: Metadata) -> FSEntry:
+def save(state: WritableState, change: Change, entry: FSEntry, metadata: Metadata) -> FSEntry:
     """Give *entry* other metadata."""
     saved = with_place(state, entry, metadata, entry.parent_id)
     change.entries[metadata.id] = saved

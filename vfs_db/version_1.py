@@ -5,7 +5,7 @@ from __future__ import annotations
 from vfs_db import codec
 from vfs_db.change import Change
 from vfs_db.chunk_tree import ChunkIds
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.id_list import IdList
 from vfs_db.metadata import Metadata
@@ -15,7 +15,7 @@ from vfs_db.tree import all_children
 __all__ = ["to_version_1"]
 
 
-def to_version_1(state: Commits) -> None:
+def to_version_1(state: WritableState) -> None:
     """Make all entries version 1 that fit it. Called within a transaction."""
     seen: set[int] = set()
     stack = [state.entry(state.root_id)]
@@ -29,7 +29,7 @@ def to_version_1(state: Commits) -> None:
         _convert(state, entry)
 
 
-def _convert(state: Commits, entry: FSEntry) -> None:
+def _convert(state: WritableState, entry: FSEntry) -> None:
     if codec.is_version_1(entry) or entry.metadata.extension is not None:
         return
     count = len(entry.chunk_ids if type(entry) is File else entry.children if type(entry) is Directory else ())
@@ -47,7 +47,7 @@ def _convert(state: Commits, entry: FSEntry) -> None:
     state.apply(change)
 
 
-def _plain(state: Commits, entry: FSEntry) -> FSEntry:
+def _plain(state: WritableState, entry: FSEntry) -> FSEntry:
     """Return *entry* with whole seconds and a plain list."""
     old = entry.metadata
     metadata = Metadata(

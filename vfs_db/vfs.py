@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.database import Database, HasSnapshot
 from vfs_db.entries import Directory
 from vfs_db.path import PathLike, as_text
@@ -29,7 +29,7 @@ __all__ = ["DatabaseVFS"]
 class DatabaseVFS(WritableFS):
     """A filesystem in two databases: entries in one, content in the other. Closed by `close`, or as a with-block."""
 
-    def __init__(self, state: Commits) -> None:
+    def __init__(self, state: WritableState) -> None:
         super().__init__(state)
         self.db_data: Database = state.databases.data
         self.db_metadata: Database = state.databases.metadata
@@ -185,7 +185,7 @@ class DatabaseVFS(WritableFS):
             yield from check(state, state.databases)
         else:
             with self._snapshots() as then:
-                yield from check(Commits(then), state.databases)
+                yield from check(WritableState(then), state.databases)
 
     def repair(self, orphans: str = "lost+found") -> list[Problem]:
         """Mend what `check` finds in the tree, in one commit, and return it.

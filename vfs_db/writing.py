@@ -13,7 +13,7 @@ import attrs
 from vfs_db import chunks, copying, moving
 from vfs_db.attributes import times_of
 from vfs_db.change import Change
-from vfs_db.commit import Commits
+from vfs_db.commit import WritableState
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.id_list import NO_IDS
@@ -38,7 +38,7 @@ _TARGET_SIZE_MAX: Final = 4095
 class Transaction(Generic[_FS]):
     """What `transaction` returns; a with-block of it is one commit."""
 
-    def __init__(self, fs: _FS, state: Commits) -> None:
+    def __init__(self, fs: _FS, state: WritableState) -> None:
         self._fs = fs
         self._state = state
 
@@ -59,9 +59,9 @@ class WritableFS(ReadableFS):
     writes are ordered so that a kill leaves a valid tree. A method that raises has changed nothing.
     """
 
-    _state: Commits
+    _state: WritableState
 
-    def __init__(self, state: Commits) -> None:
+    def __init__(self, state: WritableState) -> None:
         super().__init__(state)
         self.last_inserted_id = 0
 
