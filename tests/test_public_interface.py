@@ -52,7 +52,7 @@ def test_public_signatures_have_no_any(package: ModuleType) -> None:
     assert len(found) > 30
     annotations = {name: inspect.get_annotations(function) for name, function in found.items()}  # type: ignore[arg-type]
     with_any = {name for name, types in annotations.items() if re.search(r"\bAny\b", repr(types))}
-    assert with_any <= {"ReadableFS.open", "DatabaseVFS.open"}  # IO[Any], as the type of `open` for a mode not known
+    assert with_any == set()
     assert [name for name, types in annotations.items() if "return" not in types] == []
 
 
