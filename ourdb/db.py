@@ -416,9 +416,11 @@ class OurDB:
         It is the last committed one, without this thread's open transaction. Closing the database closes it.
         """
         with self._while_open():
-            if self._is_closed:
+            then = self._view.snapshot(self._store)
+            if self._is_closed:  # meanwhile, and its snapshots with it, perhaps before this one was there
+                then.close()
                 raise self._closed_error()
-            return self._view.snapshot(self._store)
+            return then
 
     # Writing
 

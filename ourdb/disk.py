@@ -94,7 +94,11 @@ class _Unmapped:
     def __getitem__(self, part: slice) -> bytes:
         fd = self._fd
         start, stop, _ = part.indices(self._size)
-        raw = self._pread(fd, stop - start, start) if fd >= 0 and start < stop else b""
+        try:
+            raw = self._pread(fd, stop - start, start) if fd >= 0 and start < stop else b""
+        except OSError:
+            if fd == self._fd:
+                raise
         if fd != self._fd or fd < 0:  # closed, and perhaps another file by now
             raise ValueError("closed")
         return raw

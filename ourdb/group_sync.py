@@ -30,11 +30,13 @@ class GroupSync:
         self._is_led = False
         self._batch = 1
         self._waiting: list[tuple[int, threading.Lock]] = []
+        self._idle: list[threading.Lock] = []
 
     def mark(self, ticket: int) -> None:
-        """Note that all commits up to *ticket* are durable."""
+        """Note that all commits up to *ticket* are durable, as a checkpoint has made them."""
         with self._mutex:
             self._synced = max(self._synced, ticket)
+            self._wake()
 
     def wait_for(self, ticket: int, appended: Callable[[], int], sync: Callable[[], None]) -> None:
         """Return when commit *ticket* is durable; *appended* gives the newest ticket. Raises what *sync* raises."""
@@ -43,46 +45,41 @@ class GroupSync:
             # thread, the last of eight waits for seven others to wake, longer than the fdatasync takes.
             with self._mutex:
                 if self._synced >= ticket:
+                    self._wake()  # it may have been woken to lead, and a checkpoint have come before it
                     return
                 if not self._is_led:
                     self._is_led = True
                     break
-                gate = self._gate(ticket)
+                gate = _closed_gate()
+                self._waiting.append((ticket, gate))
             self._wait_at(gate)
+        synced = 0
         try:
             self._gather(appended)
             newest = appended()
             self._batch = newest - self._synced
             sync()
-            self.mark(newest)
+            synced = newest
         finally:
-            self._hand_over()
+            self._hand_over(synced)
 
     def wait_until_idle(self) -> None:
         """Return when no fdatasync is under way that began before this call."""
         with self._mutex:
             if not self._is_led:
                 return
-            gate = self._gate(0)
-        self._wait_at(gate)
+            gate = _closed_gate()
+            self._idle.append(gate)
+        gate.acquire()
 
     def _wait_at(self, gate: threading.Lock) -> None:
         try:
             gate.acquire()
         except BaseException:  # Ctrl-C: if this thread was woken to lead, another one has to be
             with self._mutex:
-                waiting = [one for one in self._waiting if one[1] is not gate]
-                was_woken = len(waiting) == len(self._waiting)
-                self._waiting = waiting
-                if was_woken and waiting and not self._is_led:
-                    self._waiting.pop(0)[1].release()
+                self._waiting = [waiting for waiting in self._waiting if waiting[1] is not gate]
+                self._wake()
             raise
-
-    def _gate(self, ticket: int) -> threading.Lock:
-        gate = threading.Lock()
-        gate.acquire()
-        self._waiting.append((ticket, gate))
-        return gate
 
     def _gather(self, appended: Callable[[], int]) -> None:
         # Threads that were served together come back together: wait for as many as last time, but not long.
@@ -91,15 +88,34 @@ class GroupSync:
                 return
             time.sleep(0)
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, synced: int) -> None:
         with self._mutex:
             self._is_led = False
-            woken = [gate for ticket, gate in self._waiting if ticket <= self._synced]
-            self._waiting = [waiting for waiting in self._waiting if waiting[0] > self._synced]
-            if self._waiting:
-                woken.append(self._waiting.pop(0)[1])
+            self._synced = max(self._synced, synced)
+            woken = self._woken() + self._idle
+            self._idle = []
         for gate in woken:
             gate.release()
+
+    def _wake(self) -> None:
+        for gate in self._woken():
+            gate.release()
+
+    def _woken(self) -> list[threading.Lock]:
+        """Take out the gates of those that are served, and of one that is to lead, if nobody does; called with the mutex held."""
+        if not self._waiting:
+            return []
+        woken = [gate for ticket, gate in self._waiting if ticket <= self._synced]
+        self._waiting = [waiting for waiting in self._waiting if waiting[0] > self._synced]
+        if self._waiting and not self._is_led:
+            woken.append(self._waiting.pop(0)[1])
+        return woken
+
+
+def _closed_gate() -> threading.Lock:
+    gate = threading.Lock()
+    gate.acquire()
+    return gate
 
 
 class _Request(Generic[_T, _R]):

@@ -100,6 +100,7 @@ class Viewer:
     def refresh(self) -> None:
         """Move on to the newest committed state."""
         with self._lock:
+            is_second_look = False
             for _ in range(_TRIES):
                 epochs = self._current()
                 if any(is_switching(self._disk, store.folder) for store in self.stores):
@@ -119,7 +120,10 @@ class Viewer:
                     continue
                 if epochs == self._current():
                     if problem is not None:
-                        raise problem
+                        if is_second_look:
+                            raise problem
+                        is_second_look = True  # a journal that is just being begun looks damaged for a moment
+                        continue
                     self._epochs = epochs
                     for store in self.stores:
                         store.epoch += 1

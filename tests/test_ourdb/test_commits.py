@@ -12,7 +12,7 @@ import pytest
 
 import ourdb
 from ourdb import OurDB
-from ourdb.disk import Disk
+from ourdb.disk import Disk, _Unmapped
 
 
 @pytest.fixture
@@ -324,6 +324,41 @@ def test_a_close_that_waits_while_its_database_is_joined_parts_the_two(tmp_path:
     second.close()
     with ourdb.new(tmp_path / "first") as again, ourdb.new(tmp_path / "second") as other:
         assert (list(again), list(other)) == ([1], [1, 2])
+
+
+def test_a_snapshot_that_is_taken_while_its_database_is_closed_is_refused(tmp_path: Path) -> None:
+    db = ourdb.new(tmp_path / "db")
+    told = _ToldLock(db._commits.publishing)
+    outcomes: list[object] = []
+
+    def take() -> None:
+        try:
+            outcomes.append(db.snapshot())
+        except ourdb.DatabaseClosed as error:
+            outcomes.append(type(error))
+
+    with db._commits.publishing:
+        db._commits.publishing = told  # type: ignore[assignment]
+        taking = threading.Thread(target=take)
+        taking.start()
+        assert told.is_asked_for.wait(30)
+        db.close()
+    taking.join()
+    assert outcomes == [ourdb.DatabaseClosed]
+
+
+def test_a_table_that_is_not_mapped_says_as_a_map_does_that_it_was_closed(tmp_path: Path) -> None:
+    (tmp_path / "table").write_bytes(bytes(100))
+    fd = os.open(tmp_path / "table", os.O_RDONLY)
+
+    def closed_meanwhile(fd: int, size: int, position: int) -> bytes:
+        table.close()
+        os.close(fd)
+        return os.pread(fd, size, position)
+
+    table = _Unmapped(closed_meanwhile, fd, 100)
+    with pytest.raises(ValueError, match="closed"):
+        table[0:6]
 
 
 def test_databases_of_different_levels_are_not_joined(tmp_path: Path) -> None:

@@ -111,12 +111,52 @@ def test_waiting_until_idle_outlasts_the_fdatasync_under_way() -> None:
     assert entered.wait(_DEADLINE)
     closer = threading.Thread(target=close)
     closer.start()
-    while len(group._waiting) != 1:
+    while len(group._idle) != 1:
         threading.Event().wait(0.001)
     go.set()
     leader.join(_DEADLINE)
     closer.join(_DEADLINE)
     assert done == ["sync", "close"]
+
+
+def test_those_that_a_checkpoint_serves_are_woken_and_the_others_led() -> None:
+    """A checkpoint comes while they wait; the one that was to lead next is served by it, and needs no fdatasync any more."""
+    group, entered, go = GroupSync(), threading.Event(), threading.Event()
+
+    def sync() -> None:
+        entered.set()
+        assert go.wait(_DEADLINE)
+
+    leader = threading.Thread(target=group.wait_for, args=(1, lambda: 1, sync))
+    leader.start()
+    assert entered.wait(_DEADLINE)
+    waiting = []
+    for ticket in (2, 3, 4):
+        waiting.append(threading.Thread(target=group.wait_for, args=(ticket, lambda: 4, lambda: None), daemon=True))
+        waiting[-1].start()
+        while len(group._waiting) < len(waiting):
+            threading.Event().wait(0.001)
+    group.mark(3)
+    for thread in waiting[:2]:
+        thread.join(_DEADLINE)
+        assert not thread.is_alive()
+    go.set()
+    waiting[2].join(_DEADLINE)
+    assert not waiting[2].is_alive()
+    leader.join(_DEADLINE)
+
+
+def test_one_that_is_to_lead_and_finds_itself_served_lets_another_lead() -> None:
+    group = GroupSync()
+    gates = [threading.Lock(), threading.Lock()]
+    for gate in gates:
+        gate.acquire()
+    group._waiting = [(5, gates[0]), (9, gates[1])]
+    group._hand_over(4)  # the one that waits for 5 is to lead
+    assert [gate.locked() for gate in gates] == [False, True]
+    group._synced = 5  # by a checkpoint, before it runs
+    group.wait_for(5, lambda: 9, lambda: None)
+    assert not gates[1].locked()
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 4097, 65535])

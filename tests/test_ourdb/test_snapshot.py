@@ -258,6 +258,37 @@ def test_a_snapshot_is_read_while_its_handle_is_refreshed(tmp_path: Path) -> Non
     assert found == [[b"record 0", b"record 1", b"record 2"]] * len(found)
 
 
+class _BeginningDisk(Disk):
+    """A writer's disk that waits, once, before a journal gets its header."""
+
+    def __init__(self) -> None:
+        self.is_there, self.go = threading.Event(), threading.Event()
+
+    def allocate(self, fd: int, position: int, size: int) -> None:
+        super().allocate(fd, position, size)
+        self.is_there.set()
+        assert self.go.wait(30)
+
+
+def test_a_journal_that_is_begun_while_it_is_read_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
+    """The reader found no header yet, and then the first commit."""
+    disk = _BeginningDisk()
+    with OurDB(str(tmp_path / "db"), {"incremental_mode": False}, disk=disk) as writer:
+        reading = _RefreshDisk(tmp_path / "db" / "journal")
+        with OurDB(str(tmp_path / "db"), {}, read_only=True, disk=reading) as reader:
+            thread = threading.Thread(target=lambda: writer.set(id=1, data=b"one"))
+            thread.start()
+            assert disk.is_there.wait(30)
+
+            def go_on() -> None:
+                disk.go.set()
+                thread.join()
+
+            reading.step = go_on
+            reader.refresh()
+            assert reader.get(1) == b"one"
+
+
 def delete(writer: OurDB) -> None:
     writer.delete_many(range(1, 30, 2))
 
