@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -75,7 +74,3 @@ class Config:
     def table_size(self) -> int:
         """Bytes of the full lookup table."""
         return self.record_nr_max * self.keysize
-
-
-STRUCT: Final = struct.Struct("<BB4xQQQ")
-"""keysize, incremental_mode, 4 zero bytes, record_nr_max, record_size_max, file_size: as `lookup/.ourdb` holds it."""
