@@ -2,6 +2,8 @@
 
 1. All survivors, in the order of their ids, each history oldest first, go to record files and a table beside the old ones,
    under names with `.compact` behind. Everything is made durable. Until here nothing of the database has changed.
+   Where that order does not fit (key sizes 2-4: a long record may begin at the last position that a slot reaches, and
+   only there), they keep the order in which they lie: then each begins at its old place or before.
 2. The file `compact` (a count of the new record files, and its checksum) is made durable: from here there is no way but forward.
 3. The new files are renamed over the old ones, old record files beyond them and then `compact` are removed.
 
@@ -14,13 +16,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 from zlib import crc32
 
 from ourdb.disk import Disk
-from ourdb.errors import CorruptRecord
+from ourdb.errors import CorruptRecord, DatabaseFull
 from ourdb.folder import lookup_path
 from ourdb.lookup import write_full
 from ourdb.record import encode
@@ -28,6 +30,9 @@ from ourdb.record_files import FILE_COUNT_MAX, Appender, RecordFiles
 from ourdb.store import Store
 
 __all__ = ["finish_compaction", "is_switching", "write_survivors"]
+
+_Moved = Callable[[Store, Appender, bool], Iterator[tuple[int, int]]]
+"""Appends the survivors of a store, with their history or without, and yields id and new location of each, ascending."""
 
 _MARKER_MAX: Final = 16
 _SUFFIX: Final = ".compact"
@@ -56,31 +61,23 @@ def write_survivors(disk: Disk, store: Store, *, keep_history: bool) -> None:
 
     On an error nothing has changed, or, if its files count as replaced then, `finish_compaction` decides. *store* must be
     as after a checkpoint, and not be written meanwhile. Raises CorruptRecord (a record that can't be read is not dropped
-    silently), OSError (full disk).
+    silently), DatabaseFull (the folder held more from the start than its config allows), OSError (full disk).
     """
-    _remove_new(disk, store.folder)
-    config = store.config
-    files = _NewFiles(disk, store.folder, read_only=False)
     try:
-        files.create_first()
-        appender = Appender(files, config)
-        survivors = _moved(store, appender, keep_history=keep_history)
-        write_full(disk, lookup_path(store.folder) + _SUFFIX, config.keysize, config.record_nr_max, survivors)
-        appender.flush()
-        files.end_file = appender.file
-        files.sync()
+        try:
+            count = _write_new(disk, store, _by_id, keep_history=keep_history)
+        except DatabaseFull:
+            count = _write_new(disk, store, _by_place, keep_history=keep_history)
         disk.sync_folder(store.folder)
         disk.sync_folder(os.path.dirname(lookup_path(store.folder)))
         store.identity.forget_end()
     except BaseException:
         _remove_new(disk, store.folder)
         raise
-    finally:
-        files.close()
     # Threads that are reading keep the old files that are open, and read again where they need another.
     store.files.is_replaced = True
     try:
-        disk.replace_file(_marker(store.folder), _encode_count(appender.file + 1), sync=True)
+        disk.replace_file(_marker(store.folder), _encode_count(count), sync=True)
     except BaseException:
         _take_back(disk, store)
         raise
@@ -95,17 +92,64 @@ def _take_back(disk: Disk, store: Store) -> None:
     store.files.is_replaced = False
 
 
-def _moved(store: Store, appender: Appender, *, keep_history: bool) -> Iterator[tuple[int, int]]:
+def _write_new(disk: Disk, store: Store, moved: _Moved, *, keep_history: bool) -> int:
+    """Write the new record files and the new table, durably but for their names; return how many record files there are."""
+    _remove_new(disk, store.folder)
+    config = store.config
+    files = _NewFiles(disk, store.folder, read_only=False)
+    try:
+        files.create_first()
+        appender = Appender(files, config)
+        survivors = moved(store, appender, keep_history)
+        write_full(disk, lookup_path(store.folder) + _SUFFIX, config.keysize, config.record_nr_max, survivors)
+        appender.flush()
+        files.end_file = appender.file
+        files.sync()
+    finally:
+        files.close()
+    return appender.file + 1
+
+
+def _by_id(store: Store, appender: Appender, keep_history: bool) -> Iterator[tuple[int, int]]:
     for record_id, location in store.items({}):
-        chain = [location]
-        while keep_history and (previous := store.files.header(chain[-1]).previous):
-            if previous >= chain[-1]:
-                raise store.files.corrupt(chain[-1], f"previous location {previous:#x} is not before the record itself")
-            chain.append(previous)
         moved = 0
-        for old in reversed(chain):
+        for old in reversed(list(_versions(store, location, keep_history))):
             moved = appender.append(encode(store.record(old)[0], moved))
         yield record_id, moved
+
+
+def _by_place(store: Store, appender: Appender, keep_history: bool) -> Iterator[tuple[int, int]]:
+    """Move in the order of the old locations. Memory: some 200 bytes for each version, so this is not the usual way."""
+    slots = list(store.items({}))
+    places: set[int] = set()
+    for _, location in slots:
+        for version in _versions(store, location, keep_history):
+            if version in places:
+                break
+            places.add(version)
+    moved = {0: 0}
+    try:
+        for old in sorted(places):
+            previous = store.files.header(old).previous if keep_history else 0
+            moved[old] = appender.append(encode(store.record(old)[0], moved[previous]))
+    except DatabaseFull:
+        raise DatabaseFull(
+            f"{store.folder}: the records that count do not fit the record files that file_size={store.config.file_size} and the "
+            f"key size, {store.config.keysize}, allow; nothing was changed; delete some, keep no history, or copy them to a "
+            "database with a larger file_size or key size"
+        ) from None
+    for record_id, location in slots:
+        yield record_id, moved[location]
+
+
+def _versions(store: Store, location: int, keep_history: bool) -> Iterator[int]:
+    """Yield the locations of a record's versions that are kept, newest first. Raises CorruptRecord."""
+    while location:
+        yield location
+        previous = store.files.header(location).previous if keep_history else 0
+        if previous >= location:
+            raise store.files.corrupt(location, f"previous location {previous:#x} is not before the record itself")
+        location = previous
 
 
 def finish_compaction(disk: Disk, folder: str) -> None:

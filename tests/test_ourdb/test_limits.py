@@ -108,3 +108,46 @@ def test_a_record_holds_65535_bytes_and_not_one_more(tmp_path: Path, synchronous
                 write()
         assert _sizes(tmp_path / "db") == before
         assert db.get_history(1, 9) == [b"y" * 65535, bytes(65535)]
+
+
+_ONE_FILE = {"short slots": {"keysize": 2}, "a short file": {"keysize": 4, "file_size": 50_000}}
+
+
+@pytest.mark.parametrize("config", _ONE_FILE.values(), ids=_ONE_FILE)
+@pytest.mark.parametrize("keep_history", [True, False])
+def test_what_fits_one_file_fits_it_compacted(tmp_path: Path, config: dict[str, int], keep_history: bool) -> None:
+    """A long record may begin at the last position; in the order of the ids others would come behind it."""
+    with ourdb.new(tmp_path / "db", 100, 100, incremental_mode=False, **config) as db:  # type: ignore[arg-type]
+        for number in range(20):
+            db.set_many([(50, b"%d" % number * 500), (51, b"%d" % number * 500)])
+        db.delete(51)
+        for number in range(20):
+            db.set(id=52 + number, data=b"%d" % number * 500)
+        db.set(id=1, data=b"long" * 10_000)
+        with pytest.raises(ourdb.DatabaseFull):
+            db.set(id=99, data=b"x")
+        before = _sizes(tmp_path / "db")["0.db"]
+        versions = {one: db.get_history(one, 99)[: 99 if keep_history else 1] for one in db}
+        db.compact(keep_history=keep_history)
+        assert _sizes(tmp_path / "db")["0.db"] < before
+    with ourdb.new(tmp_path / "db") as db:
+        assert {one: db.get_history(one, 99) for one in db} == versions
+        assert list(db.check()) == []
+
+
+def test_more_than_the_config_allows_is_left_as_it_is_by_compact(tmp_path: Path) -> None:
+    """A folder of the original tells no file_size; one that is given may be less than what is there already."""
+    folder = tmp_path / "db"
+    with ourdb.new(folder, 100, 100, incremental_mode=False) as db:
+        for number in range(20):
+            db.set(id=number, data=b"%d" % number * 100)
+    (folder / "lookup" / ".ourdb").unlink()
+    with ourdb.new(folder, 100, 100, file_size=1000) as db:
+        before = _sizes(folder)
+        with pytest.raises(ourdb.DatabaseFull, match="file_size=1000 and the key size, 2.*nothing was changed"):
+            db.compact()
+        assert _sizes(folder) == before
+        db.delete_many(range(16))
+        db.compact()
+        db.set(id=0, data=b"room again")
+        assert db.get_many([0, 19]) == [b"room again", b"19" * 100]
