@@ -7,7 +7,7 @@ not usual (a journal to be opened, a record file to be begun, an argument to be 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 from zlib import crc32
 
 from ourdb.commits import INLINE_MAX, Commits
@@ -16,8 +16,9 @@ from ourdb.errors import CorruptRecord
 from ourdb.journal import DELETE, INLINED, OPERATION, SET
 from ourdb.record import HEADER_SIZE, PACK_HEADER
 from ourdb.store import Store
+from ourdb.transaction import Staged
 
-__all__ = ["Part", "commit_batch"]
+__all__ = ["Part", "Sets", "commit_batch"]
 
 _BYTES_MAX: Final = 16 << 20
 """More than this is written in pieces, by a transaction."""
@@ -25,26 +26,11 @@ _BYTES_MAX: Final = 16 << 20
 _NO_PREVIOUS: Final = bytes(6)
 _pack_operation: Final = OPERATION.pack
 
+Sets: TypeAlias = "Sequence[tuple[int | None, bytes | memoryview]]"
+"""(id, data) to set, in this order; None is a new id."""
 
-class Part(NamedTuple):
-    """What is to be done to one database: (id, data) to set, in this order, then ids to delete."""
-
-    store: Store
-    sets: Sequence[tuple[int | None, bytes | memoryview]]
-    deletes: Sequence[int] = ()
-
-
-class _Staged(NamedTuple):
-    """The same, ready to be written and published; see `ourdb.commits.Staged`."""
-
-    store: Store
-    records: list[bytes | memoryview]
-    file: int
-    position: int
-    next_id: int
-    pending: dict[int, int]
-    zeros: list[tuple[int, int]]
-    count: int  # type: ignore[assignment] # NamedTuple's own `count` is not asked for
+Part: TypeAlias = "tuple[int, Sets, Sequence[int]]"
+"""What is to be done to one database: its member number, what to set, then ids to delete."""
 
 
 def commit_batch(commits: Commits, parts: Sequence[Part]) -> list[int] | None:
@@ -52,28 +38,29 @@ def commit_batch(commits: Commits, parts: Sequence[Part]) -> list[int] | None:
 
     Called with `commits.lock` held. Durable as `Commits.after_commit` leaves it: at "full" the caller waits for its sync.
     """
-    journal = commits.journal
-    if journal is None or commits.transaction is not None or commits.refusal is not None:
+    if commits.journal is None or commits.transaction is not None or commits.refusal is not None:
         return None
     operations: list[bytes] = []
     inlined: list[bytes | memoryview] | None = [] if commits.synchronous == "full" else None
     ids: list[int] = []
-    staged: list[_Staged] = []
-    for part in parts:
-        if part.sets or part.deletes:
-            member = commits.index(part.store)
-            one = _stage_sets(part.store, part.sets, member, operations, inlined, ids)
-            if one is not None and part.deletes:
-                one = _stage_deletes(one, part.deletes, member, operations)
-            if one is None:
-                return None
-            staged.append(one)
+    stages: list[Staged] = []
+    records: list[tuple[Store, list[bytes | memoryview]]] = []
+    for member, sets, deletes in parts:
+        store = commits.stores[member]
+        records_here: list[bytes | memoryview] = []
+        stage = _stage_sets(store, sets, member, records_here, operations, inlined, ids)
+        if stage is not None and deletes:
+            stage = _stage_deletes(stage, deletes, member, operations)
+        if stage is None:
+            return None
+        stages.append(stage)
+        if records_here:
+            records.append((store, records_here))
     if not operations:
         return ids
-    for one in staged:
-        if one.records:
-            one.store.files.write_parts(one.records)
-    commits.append(staged, b"".join(operations), inlined or (), has_sets=bool(ids))
+    for store, records_here in records:
+        store.files.write_parts(records_here)
+    commits.append(stages, b"".join(operations), inlined or (), has_sets=bool(ids))
     commits.after_commit()
     return ids
 
@@ -83,18 +70,20 @@ def _is_plain(data: object) -> bool:
 
 
 def _stage_sets(
-    store: Store, sets: Sequence[tuple[int | None, bytes | memoryview]], member: int, operations: list[bytes],
+    store: Store, sets: Sets, member: int, records: list[bytes | memoryview], operations: list[bytes],
     inlined: list[bytes | memoryview] | None, ids: list[int],
-) -> _Staged | None:  # fmt: skip
+) -> Staged | None:  # fmt: skip
     config, overlay, files = store.config, store.overlay, store.files
     keysize, slots, id_end, limit = config.keysize, store.table.map, config.record_nr_max, store.plain_limit
     first = position = files.end_position
     end_file, next_id, count = files.end_file << 32, store.next_id, 0
-    size_max = RECORD_DATA_MAX if inlined is None else INLINE_MAX
+    kind, size_max = (SET, RECORD_DATA_MAX) if inlined is None else (INLINED, INLINE_MAX)
     pending: dict[int, int] = {}
-    records: list[bytes | memoryview] = []
     for record_id, data in sets:
-        if (data.__class__ is not bytes and not _is_plain(data)) or len(data) > size_max or position >= limit:
+        if (data.__class__ is not bytes and not _is_plain(data)) or position >= limit:
+            return None
+        size = len(data)
+        if size > size_max:
             return None
         previous: int | None = 0
         if record_id is None:
@@ -111,9 +100,9 @@ def _stage_sets(
                 if previous is None:
                     at = record_id * keysize
                     previous = int.from_bytes(slots[at : at + keysize], "big")
-            if config.incremental_mode and not previous:
+            if not previous and config.incremental_mode:
                 return None
-        size, crc, location = len(data), crc32(data), end_file | position
+        crc, location = crc32(data), end_file | position
         if previous:
             records.append(PACK_HEADER(size, crc, previous.to_bytes(6, "big")))
         else:
@@ -121,22 +110,20 @@ def _stage_sets(
             count += 1
         records.append(data)
         position += HEADER_SIZE + size
-        kind = SET
         if inlined is not None:
-            kind = INLINED
             inlined.append(data)
         pending[record_id] = location
         operations.append(_pack_operation(kind, member, size, record_id, crc, location, previous))
         ids.append(record_id)
     if position - first > _BYTES_MAX:
         return None
-    return _Staged(store, records, files.end_file, position, next_id, pending, [], count)
+    return store, pending, [], count, next_id, files.end_file, position
 
 
-def _stage_deletes(staged: _Staged, deletes: Sequence[int], member: int, operations: list[bytes]) -> _Staged | None:
-    store, pending, id_end = staged.store, staged.pending, staged.store.config.record_nr_max
+def _stage_deletes(stage: Staged, deletes: Sequence[int], member: int, operations: list[bytes]) -> Staged | None:
+    store, pending, zeros, count, next_id, file, position = stage
     for record_id in deletes:
-        if record_id.__class__ is not int or not 0 <= record_id < id_end or record_id in pending:
+        if record_id.__class__ is not int or not 0 <= record_id < store.config.record_nr_max or record_id in pending:
             return None
         location = store.locate(record_id)
         if not location:
@@ -146,6 +133,6 @@ def _stage_deletes(staged: _Staged, deletes: Sequence[int], member: int, operati
         except CorruptRecord:
             return None  # the general way empties the slot only: zeros could run into another record
         pending[record_id] = 0
-        staged.zeros.append((location, HEADER_SIZE + size))
+        zeros.append((location, HEADER_SIZE + size))
         operations.append(_pack_operation(DELETE, member, size, record_id, 0, location, 0))
-    return staged._replace(count=staged.count - len(deletes))
+    return store, pending, zeros, count - len(deletes), next_id, file, position

@@ -22,7 +22,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Final
 
 from ourdb.disk import Disk
 from ourdb.errors import (
@@ -32,9 +32,9 @@ from ourdb.errors import (
 )
 from ourdb.group_sync import GroupSync, GroupWriter
 from ourdb.joining import remove_journal, write_pointers
-from ourdb.journal import OPERATION, RESERVE, Journal, JournalHeader, Member, journal_path
+from ourdb.journal import RESERVE, Journal, JournalHeader, Member, journal_path
 from ourdb.store import Store
-from ourdb.transaction import Savepoint, Transaction
+from ourdb.transaction import Savepoint, Staged, Transaction
 
 __all__ = ["INLINE_MAX", "JOURNAL_MAX", "OVERLAY_MAX", "RECORD_BYTES_MAX", "Commits"]
 
@@ -48,28 +48,6 @@ INLINE_MAX: Final = 4096
 """Bytes of data up to which a record goes whole into the journal of a "full" database: one fdatasync is enough."""
 
 _handles: weakref.WeakSet[Commits] = weakref.WeakSet()
-
-
-class Staged(Protocol):
-    """What a commit does to one store: its records are written, and end at *position* in record file *file*.
-
-    pending: id -> new location. zeros: location and size of what was deleted. count: how many records more there are.
-    """
-
-    @property
-    def store(self) -> Store: ...
-    @property
-    def pending(self) -> dict[int, int]: ...
-    @property
-    def zeros(self) -> list[tuple[int, int]]: ...
-    @property
-    def count(self) -> int: ...
-    @property
-    def next_id(self) -> int: ...
-    @property
-    def file(self) -> int: ...
-    @property
-    def position(self) -> int: ...
 
 
 class Commits:
@@ -166,8 +144,8 @@ class Commits:
         self.open_journal()
         if self.synchronous == "full" and len(inlined) < transaction.sets:
             try:
-                for stage in stages:
-                    stage.store.files.sync()
+                for store, *_ in stages:
+                    store.files.sync()
             except OSError as error:
                 raise self.fail(error) from error
         self.append(stages, operations, inlined, has_sets=bool(transaction.sets))
@@ -186,26 +164,22 @@ class Commits:
         """
         journal = self.journal
         assert journal is not None
-        next_ids = [store.next_id for store in self.stores]
-        for stage in stages:
-            next_ids[self.index(stage.store)] = stage.next_id
-        next_ids.append(0)
-        frame = journal.frame(
-            operations, len(operations) // OPERATION.size, (next_ids[0], next_ids[1]), b"".join(inlined)
-        )
+        first = self.stores[0]
+        next_ids = first.next_id, self.stores[-1].next_id if len(self.stores) > 1 else 0
+        for store, _, _, _, next_id, _, _ in stages:
+            next_ids = (next_id, next_ids[1]) if store is first else (next_ids[0], next_id)
         try:
-            journal.append(frame, may_use_reserve=not has_sets)
+            journal.append(operations, next_ids, b"".join(inlined), may_use_reserve=not has_sets)
             with self.publishing:
-                for stage in stages:
-                    store = stage.store
+                for store, pending, zeros, count, next_id, file, position in stages:
                     files = store.files
-                    self.record_bytes += abs(stage.position - files.end_position)
-                    files.move_end(stage.file, stage.position)
-                    store.next_id = stage.next_id
-                    store.zeros += stage.zeros
+                    self.record_bytes += abs(position - files.end_position)
+                    files.move_end(file, position)
+                    store.next_id = next_id
+                    store.zeros += zeros
                     if store.count is not None:
-                        store.count += stage.count
-                    store.publish(stage.pending)
+                        store.count += count
+                    store.publish(pending)
         except OSError:
             raise
         except BaseException as error:
@@ -313,7 +287,7 @@ class Commits:
             for store in self.stores:
                 store.files.sync()
         next_ids = [store.next_id for store in self.stores] + [0]
-        journal.append(journal.frame(b"", 0, (next_ids[0], next_ids[1]), b""), may_use_reserve=True)
+        journal.append(b"", (next_ids[0], next_ids[1]), may_use_reserve=True)
         if sync:
             journal.sync()
         for store in self.stores:

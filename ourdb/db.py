@@ -10,10 +10,10 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from threading import get_ident
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 from zlib import crc32
 
-from ourdb.batch import Part, commit_batch
+from ourdb.batch import Part, Sets, commit_batch
 from ourdb.commits import Commits
 from ourdb.compaction import finish_compaction, write_survivors
 from ourdb.config import Config
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["OurDB", "Synchronous", "joined", "new", "open_recovered", "repair"]
 
 Synchronous = Literal["full", "normal", "off"]
-
-_Sets: TypeAlias = "Sequence[tuple[int | None, bytes | memoryview]]"
 
 _LEVELS: Final = ("full", "normal", "off")
 _TIMEOUT_MAX: Final = 1e9
@@ -524,16 +522,17 @@ class OurDB:
         if self._commit_batch(sets, deletes, joined_sets, joined_deletes) is not None:
             return
         with self._while_open(), self._commits.begin() as transaction:
-            for store, some_sets, some_deletes in self._parts(sets, deletes, joined_sets, joined_deletes):
+            for member, some_sets, some_deletes in self._parts(sets, deletes, joined_sets, joined_deletes):
+                store = self._commits.stores[member]
                 transaction.set_many(store, some_sets)
                 for record_id in some_deletes:
                     transaction.delete(store, record_id)
 
     def _commit_batch(
         self,
-        sets: _Sets,
+        sets: Sets,
         deletes: Sequence[int] = (),
-        joined_sets: _Sets = (),
+        joined_sets: Sets = (),
         joined_deletes: Sequence[int] = (),
     ) -> list[int] | None:
         """Commit sets and deletes, and return the ids set; None, and nothing is changed, where a transaction has to do it."""
@@ -552,15 +551,14 @@ class OurDB:
         return ids
 
     def _parts(
-        self, sets: _Sets, deletes: Sequence[int], joined_sets: _Sets, joined_deletes: Sequence[int]
+        self, sets: Sets, deletes: Sequence[int], joined_sets: Sets, joined_deletes: Sequence[int]
     ) -> list[Part]:
-        parts = [Part(self._store, sets, deletes)]
-        if joined_sets or joined_deletes:
-            first, second = self._commits.stores[0], self._commits.stores[-1]
-            if first is second:
-                raise OurDBError(f"{self.path} is not joined with another database")
-            parts.append(Part(second if first is self._store else first, joined_sets, joined_deletes))
-        return parts
+        mine = self._commits.index(self._store)
+        if not (joined_sets or joined_deletes):
+            return [(mine, sets, deletes)]
+        if len(self._commits.stores) == 1:
+            raise OurDBError(f"{self.path} is not joined with another database")
+        return [(mine, sets, deletes), (1 - mine, joined_sets, joined_deletes)]
 
     @contextmanager
     def transaction(self) -> Iterator[OurDB]:

@@ -61,7 +61,6 @@ __all__ = [
     "PREFIX",
     "SET",
     "Commit",
-    "Frame",
     "Journal",
     "JournalHeader",
     "Member",
@@ -83,6 +82,8 @@ SLOT_SPACING: Final = 4096
 COMMITS_AT: Final = 2 * SLOT_SPACING
 
 PREFIX: Final = struct.Struct("<IIIIQQQ")
+_pack_head: Final = struct.Struct("<IIIQQQ").pack
+"""The prefix behind its CRC."""
 OPERATION: Final = struct.Struct("<BBHIIQQ")
 assert (PREFIX.size, OPERATION.size) == (40, 28), "docs/format.md says 40 and 28"
 
@@ -171,14 +172,6 @@ class Commit(NamedTuple):
     inlined: list[bytes]
 
 
-class Frame(NamedTuple):
-    """A commit that is about to be appended: its bytes are *parts*, one after the other."""
-
-    size: int
-    crc: int
-    parts: tuple[bytes | bytearray, ...]
-
-
 class Journal:
     """The open journal: where the next commit goes, and the CRC that it is chained to.
 
@@ -230,29 +223,32 @@ class Journal:
         self.salt = header.salt
         self.restart_at(COMMITS_AT, header.seed, 0)
 
-    def frame(self, operations: bytes | bytearray, count: int, next_ids: tuple[int, int], inlined: bytes) -> Frame:
-        """Return the parts of the next commit. Those of a large one stay apart, for it would be in memory twice."""
-        size = PREFIX.size + len(operations) + len(inlined)
-        head = PREFIX.pack(0, size, count, self.salt, self.number + 1, *next_ids)[4:]
-        if size <= _JOINED_MAX:
-            body = b"".join((head, operations, inlined))
-            crc = crc32(body, self.chain)
-            return Frame(size, crc, (CHECKSUM.pack(crc), body))
-        crc = crc32(head, self.chain)
-        crc = crc32(inlined, crc32(operations, crc))
-        return Frame(size, crc, (CHECKSUM.pack(crc) + head, operations, inlined))
-
-    def append(self, frame: Frame, *, may_use_reserve: bool = False) -> None:
-        """Write *frame* (from `frame`) behind the last commit; on failure nothing is committed.
+    def append(
+        self,
+        operations: bytes | bytearray,
+        next_ids: tuple[int, int],
+        inlined: bytes = b"",
+        *,
+        may_use_reserve: bool = False,
+    ) -> None:
+        """Write a commit behind the last one; on failure nothing is committed. Without *operations* it is a checkpoint's mark.
 
         A reserve of 64 KiB is kept for commits that only delete, so that a full disk can be left that way.
         """
-        needed = self.end + frame.size + 2 * RESERVE
-        if needed > self.allocated:
-            self._grow(needed, may_use_reserve=may_use_reserve)
-        self.disk.write_parts(self.fd, frame.parts, self.end)
-        self.end += frame.size
-        self.chain = frame.crc
+        size = PREFIX.size + len(operations) + len(inlined)
+        if self.end + size + 2 * RESERVE > self.allocated:
+            self._grow(self.end + size + 2 * RESERVE, may_use_reserve=may_use_reserve)
+        count = len(operations) // OPERATION.size
+        head = _pack_head(size, count, self.salt, self.number + 1, *next_ids)
+        if size <= _JOINED_MAX:
+            body = b"".join((head, operations, inlined))
+            crc = crc32(body, self.chain)
+            self.disk.write_all(self.fd, crc.to_bytes(4, "little") + body, self.end)
+        else:  # in parts: it would be in memory twice
+            crc = crc32(inlined, crc32(operations, crc32(head, self.chain)))
+            self.disk.write_parts(self.fd, (crc.to_bytes(4, "little"), head, operations, inlined), self.end)
+        self.end += size
+        self.chain = crc
         self.number += 1
 
     def _grow(self, needed: int, *, may_use_reserve: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 from ourdb.config import RECORD_DATA_MAX
@@ -20,10 +20,21 @@ from ourdb.record_files import Appender
 from ourdb.sets import SETS_MAX, stage_sets
 from ourdb.store import Store
 
-__all__ = ["Savepoint", "Stage", "Transaction"]
+__all__ = ["Savepoint", "Stage", "Staged", "Transaction"]
 
+_INLINED_MAX: Final = 1 << 20
+"""Bytes of data that a commit carries in the journal; one of more is as quick without, and would wait in memory."""
+
+_COMMIT_MAX: Final = (1 << 32) - 1
 
 _pack_operation: Final = OPERATION.pack
+
+Staged: TypeAlias = "tuple[Store, dict[int, int], list[tuple[int, int]], int, int, int, int]"
+"""What a commit does to one store, whose records are written: store, pending, zeros, count, next id, file, position.
+
+pending: id -> new location. zeros: location and size of what was deleted. count: how many records more there are. The
+records end at *position* in record file *file*.
+"""
 
 
 class Stage(Appender):
@@ -49,6 +60,10 @@ class Stage(Appender):
         if self.buffer:
             self._before_write()
             super().flush()
+
+    def staged(self) -> Staged:
+        """Return what is to be committed."""
+        return self.store, self.pending, self.zeros, self.count, self.next_id, self.file, self.position
 
     def mark(self) -> tuple[int, int, int, int, int]:
         return self.count, self.next_id, len(self.zeros), self.file, self.position
@@ -80,6 +95,7 @@ class Transaction:
         self._stages: dict[Store, Stage] = {}
         self._operations = bytearray()
         self._inlined: list[bytes] = []
+        self._inlined_bytes = 0
         self._inline_max = inline_max
         self._undo: list[tuple[Stage, int, int | None]] = []
         self.sets = 0
@@ -131,8 +147,11 @@ class Transaction:
         if size <= self._inline_max:
             kind = INLINED
             self._inlined.append(data)
+            self._inlined_bytes += size
         self._operations += _pack_operation(kind, self._member(store), size, checked, crc, location, previous)
         self.sets += 1
+        if self._inlined_bytes > _INLINED_MAX:
+            self._inline_no_more()
         return checked
 
     def set_many(self, store: Store, items: Iterable[tuple[int | None, object]]) -> list[int]:
@@ -157,10 +176,19 @@ class Transaction:
             stage.pending.update(zip(sets.ids, sets.locations, strict=True))
             if sets.inlined:
                 self._inlined += sets.data
+                self._inlined_bytes += sum(map(len, sets.data))
             self._operations += sets.operations
             self.sets += len(some)
             ids += sets.ids
+            if self._inlined_bytes > _INLINED_MAX:
+                self._inline_no_more()
         return ids
+
+    def _inline_no_more(self) -> None:
+        """Let the records stand in their files only: the kinds of the operations, their first bytes, say so."""
+        kinds = self._operations[:: OPERATION.size]
+        self._operations[:: OPERATION.size] = kinds.replace(bytes((INLINED,)), bytes((SET,)))
+        self._inlined, self._inlined_bytes, self._inline_max = [], 0, -1
 
     def delete(self, store: Store, record_id: object) -> None:
         """Stage the removal of one record. Raises RecordNotFound."""
@@ -208,13 +236,20 @@ class Transaction:
     def _remember(self, stage: Stage, record_id: int) -> None:
         self._undo.append((stage, record_id, stage.pending.get(record_id)))
 
-    def take_all(self) -> tuple[list[Stage], bytearray, list[bytes]]:
-        """Write the records that are still buffered, and return what is to be committed; it is kept no longer here."""
-        stages = list(self._stages.values())
-        for stage in stages:
+    def take_all(self) -> tuple[list[Staged], bytearray, list[bytes]]:
+        """Write the records that are still buffered, and return what is to be committed; it is kept no longer here.
+
+        Raises OurDBError for more operations than one commit can list.
+        """
+        count = len(self._operations) // OPERATION.size
+        if len(self._operations) + _INLINED_MAX > _COMMIT_MAX:
+            raise OurDBError(
+                f"{count} operations in one commit, it lists at most {_COMMIT_MAX // OPERATION.size}; make several"
+            )
+        for stage in self._stages.values():
             stage.flush()
         operations, self._operations = self._operations, bytearray()
-        return stages, operations, self._inlined
+        return [stage.staged() for stage in self._stages.values()], operations, self._inlined
 
     def savepoint(self) -> Savepoint:
         """Enter a nested block: what is staged from here on can be taken back."""

@@ -105,7 +105,7 @@ def test_a_commit_that_this_database_cannot_have_is_refused(
     journal.read_header()
     for number, commit in enumerate(journal.commits(), 1):
         journal.restart_at(commit.end, commit.crc, number)
-    journal.append(journal.frame(OPERATION.pack(kind, 0, 0, record_id, 0, location, 0), 1, (0, 0), b""))
+    journal.append(OPERATION.pack(kind, 0, 0, record_id, 0, location, 0), (0, 0))
     journal.close()
     size = os.path.getsize(f"{path}/lookup/data")
     for read_only in (True, False):

@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +245,28 @@ def test_names_that_are_not_durable_at_an_acknowledged_commit(disk: WatchedDisk,
     db.set(id=1, data=b"x" * size)
     with opened(disk.cut(tmp_path / "cut") / "deep") as found:
         assert found.get(1) == b"x" * size
+
+
+def test_a_commit_of_much_data_is_durable_without_standing_in_the_journal(disk: WatchedDisk, tmp_path: Path) -> None:
+    """What a commit inlines waits in memory, so there is a bound to it; beyond, the record file is synced."""
+    few, many = 300, 1200  # of 1000 bytes; the bound is 1 MiB
+    db = OurDB(os.path.join(disk.root, "db"), {"incremental_mode": False}, synchronous="full", disk=disk)
+    with db.transaction():
+        for record_id in range(few):
+            db.set(id=record_id, data=b"%04d" % record_id * 250)
+    assert db._commits.journal is not None
+    assert db._commits.journal.end > few * 1000
+    start = db._commits.journal.end
+    with db.transaction():
+        db.set_many((record_id, b"%04d" % record_id * 250) for record_id in range(few, 2 * few))
+        with suppress(KeyError), db.transaction():
+            for record_id in range(2 * few, many):
+                db.set(id=record_id, data=b"lost" * 250)
+            raise KeyError
+        db.set_many((record_id, b"%04d" % record_id * 250) for record_id in range(2 * few, many))
+    assert db._commits.journal.end - start < 40 * many
+    with opened(disk.cut(tmp_path / "cut")) as found:
+        assert content(found) == {record_id: [b"%04d" % record_id * 250] for record_id in range(many)}
 
 
 @pytest.mark.parametrize("level", ["full", "normal"])
