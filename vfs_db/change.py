@@ -6,19 +6,27 @@ import threading
 import weakref
 from collections.abc import Callable, Container
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
+from vfs_db.cache import Cache, Prefixes
 from vfs_db.chunk_tree import ChunkIds
 from vfs_db.entries import Directory, File, FSEntry, Symlink, is_at
+from vfs_db.id_list import NO_IDS, IdList
 from vfs_db.id_set import IdSet
 from vfs_db.name_tree import Children, page_ids
 from vfs_db.names import Names
-from vfs_db.page import Page
+from vfs_db.page import IdPage, NamePage, Page
+from vfs_db.weight import page_weight
 
 __all__ = ["Block", "Change", "OpenFile", "OpenTransaction"]
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+
+_SHORT: Final = 4096
+"""Bytes of a list that is not counted: no longer one is in what `WritableState.add_file` stages."""
+_LOADED_MAX: Final = 6 << 20
+"""Bytes of entries that an open transaction has written early and read again."""
 
 
 class OpenFile(Protocol):
@@ -100,6 +108,7 @@ class Block(NamedTuple):
     marks: tuple[int, int]
     files: list[weakref.ref[OpenFile]]
     touched: set[int]
+    weight: int
 
 
 class OpenTransaction(Change):
@@ -120,6 +129,7 @@ class OpenTransaction(Change):
         "staged_chunks",
         "thread",
         "undo",
+        "weight",
         "written",
     )
 
@@ -129,21 +139,25 @@ class OpenTransaction(Change):
         self.blocks: list[Block] = []
         self.gone = IdSet()
         self.written = IdSet()
-        self.loaded: dict[int, FSEntry] = {}
+        self.loaded: Cache[FSEntry] = Cache(_LOADED_MAX)
         self.maps: dict[int, Names] = {}
         self.maps_weight = 0
-        self.prefixes: dict[str, int] = {}
+        self.prefixes = Prefixes()
         self.staged_chunks: dict[int, bytes] = {}
         self.undo: list[Callable[[], object]] = []
+        self.weight = 0
+        """Bytes of the pages and the long lists that wait; of all else the number is what is bounded."""
 
     def join(self, change: Change) -> None:
         """Add *change* (without its chunks) to what the transaction has changed."""
         if len(self.blocks) > 1:
             self._remember(change)
         for entry_id in change.freed_entries:
-            self.entries.pop(entry_id, None)
+            self.weight -= _long_weight(self.entries.pop(entry_id, None))
             self.names.pop(entry_id, None)
         self.gone.update(change.freed_entries)
+        for entry_id, entry in change.entries.items():
+            self.weight += _long_weight(entry) - _long_weight(self.entries.get(entry_id))
         self.entries.update(change.entries)
         for directory_id, names in change.names.items():
             self.names.setdefault(directory_id, {}).update(names)
@@ -153,7 +167,7 @@ class OpenTransaction(Change):
         self.freed_chunks += change.freed_chunks
         if change.moves_paths:
             self.moves_paths = True
-            self.prefixes = {}
+            self.prefixes = Prefixes()
 
     def _freed(self) -> Container[int]:
         return self.gone
@@ -198,13 +212,21 @@ class OpenTransaction(Change):
             _undo_item(self.undo, self.staged_chunks, chunk_id)
         self.staged_chunks[chunk_id] = data
 
-    def roll_back_to(self, length: int) -> None:
-        """Undo all steps after the first *length*."""
-        while len(self.undo) > length:
+    def roll_back_to(self, block: Block) -> None:
+        """Undo all steps since *block* began."""
+        while len(self.undo) > block.undo:
             self.undo.pop()()
-        self.prefixes = {}
-        self.loaded = {}
+        self.weight = block.weight
+        self.prefixes = Prefixes()
+        self.loaded.clear()
         self.drop_maps()
+
+
+def _long_weight(one: FSEntry | Page | None) -> int:
+    if isinstance(one, (NamePage, IdPage)):
+        return page_weight(one)
+    ids = one.children if type(one) is Directory else one.chunk_ids if type(one) is File else NO_IDS
+    return len(ids.packed) if type(ids) is IdList and len(ids.packed) > _SHORT else 0
 
 
 def _undo_item(undo: list[Callable[[], object]], items: dict[_K, _V], key: _K) -> None:

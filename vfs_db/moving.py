@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from itertools import islice
+from typing import Final
 
 from vfs_db.change import Change
 from vfs_db.commit import WritableState
 from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.errors import os_error
+from vfs_db.id_set import IdSet
 from vfs_db.metadata import FileType
 from vfs_db.path import base
 from vfs_db.resolve import locate, locate_both
@@ -16,6 +19,8 @@ from vfs_db.state import damaged
 from vfs_db.tree import is_empty, is_inside, place, remove
 
 __all__ = ["delete", "remove_tree", "rename"]
+
+_AT_ONCE: Final = 512
 
 
 def delete(state: WritableState, path: str, kind: FileType | None) -> None:
@@ -66,27 +71,36 @@ def remove_tree(state: WritableState, path: str) -> None:
 
 def _below(state: WritableState, top: Directory) -> Iterator[FSEntry | int]:
     """Yield all entries below *top*; of one that can't be read, its id."""
-    seen = {top.metadata.id}
-    stack = [top]
+    seen = IdSet()
+    stack = [top.metadata.id]
     while stack:
-        directory = stack.pop()
-        for entry_id in directory.children:
-            try:
-                (entry,) = state.entries([entry_id])
-            except OSError as error:
-                if error.errno != errno.EIO:
-                    raise
-                yield entry_id
-                continue
-            if entry.parent_id != directory.metadata.id:
-                continue
-            if entry_id in seen:
-                raise damaged(entry_id, "its directory lists it twice, or it contains itself")
-            seen.add(entry_id)
-            yield entry
-            if type(entry) is Directory:
-                state.entries(entry.children, [])
-                stack.append(entry)
+        directory = state.entry(stack.pop())
+        assert type(directory) is Directory
+        ids = iter(directory.children)
+        while part := list(islice(ids, _AT_ONCE)):
+            known = {entry.metadata.id: entry for entry in state.entries(part, [])}
+            for entry_id in part:
+                entry = known.get(entry_id) or _readable(state, entry_id)
+                if entry is None:
+                    yield entry_id
+                    continue
+                if entry.parent_id != directory.metadata.id:
+                    continue
+                if entry_id in seen or entry_id == top.metadata.id:
+                    raise damaged(entry_id, "its directory lists it twice, or it contains itself")
+                seen.add(entry_id)
+                yield entry
+                if type(entry) is Directory:
+                    stack.append(entry_id)
+
+
+def _readable(state: WritableState, entry_id: int) -> FSEntry | None:
+    try:
+        return state.entry(entry_id)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return None
 
 
 def rename(state: WritableState, old_path: str, new_path: str) -> FSEntry:

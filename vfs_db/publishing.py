@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from vfs_db import codec
+from vfs_db.cache import Prefixes
 from vfs_db.change import Change, OpenFile
 from vfs_db.entries import Directory, File, FSEntry
 from vfs_db.errors import database_error, os_error
@@ -20,6 +21,7 @@ from vfs_db.names import KNOWN_WEIGHT, Names
 from vfs_db.page import IdPage, NamePage, Page, encode_page
 from vfs_db.state import State
 from vfs_db.store import Store
+from vfs_db.weight import ENTRY_WEIGHT, page_weight, weight_of
 
 __all__ = ["PACKED_SURE", "Publisher", "change_names", "encoded"]
 
@@ -60,14 +62,14 @@ class Publisher(State):
         entries = self._entries
         for entry_id, entry in change.entries.items():
             if isinstance(entry, (NamePage, IdPage)):
-                self._pages.put(entry_id, entry)
+                self._pages.put(entry_id, entry, page_weight(entry))
                 continue
-            entries.put(entry_id, entry)
+            entries.put(entry_id, entry, weight_of(entry))
             if type(entry) is Directory and type(entry.children) is not IdList:
                 self._names.pop(entry_id)  # they would grow without bound
         for entry_id in change.created:
             if entry_id in change.entries and type(change.entries[entry_id]) is Directory:
-                self._names.put(entry_id, Names())
+                self._names.put(entry_id, names := Names(), names.weight())
         if change.names:
             self._publish_names(change)
         for entry_id in change.freed_entries:
@@ -77,24 +79,23 @@ class Publisher(State):
             for file in self.open_files.pop(entry_id, ()):
                 file.on_deleted()
         if change.moves_paths:
-            self.prefixes = {}
+            self.prefixes = Prefixes()
 
     def _publish_names(self, change: Change) -> None:
         for directory_id, changes in change.names.items():
             names = self._names.get(directory_id)
             if names is not None:
-                self._names.put(directory_id, names, KNOWN_WEIGHT * len(changes))
                 change_names(names, directory_id, changes, change)
+                self._names.put(directory_id, names, names.weight())
 
     def publish_file(self, file: File, directory: Directory) -> None:
         self.store.committed((), ())
         metadata, directory_id = file.metadata, directory.metadata.id
-        self._entries.put(metadata.id, file)
-        self._entries.put(directory_id, directory)
-        names = self._names.get(directory_id)
+        self._entries.put(metadata.id, file, ENTRY_WEIGHT + len(metadata.name))
+        self._entries.put(directory_id, directory, ENTRY_WEIGHT + len(directory.children.packed))
+        names = self._names.grown(directory_id, KNOWN_WEIGHT)
         if names is not None:
             names[metadata.name] = metadata.id
-            self._names.put(directory_id, names, KNOWN_WEIGHT)
 
     def check_size(self, entry: Directory | File) -> None:
         if len(codec.encode(entry)) > codec.ENTRY_SIZE_MAX:
@@ -114,7 +115,7 @@ class Publisher(State):
             self._entries.clear()
             self._names.clear()
             self._pages.clear()
-            self.prefixes = {}
+            self.prefixes = Prefixes()
 
 
 def change_names(names: Names, directory_id: int, changes: dict[str, int], change: Change) -> None:

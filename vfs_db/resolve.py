@@ -14,7 +14,6 @@ from vfs_db.tree import find
 __all__ = ["LINKS_MAX", "Place", "directory", "entry", "locate", "locate_both"]
 
 LINKS_MAX: Final = 40
-_PREFIXES_MAX: Final = 8192
 
 Place: TypeAlias = "tuple[Directory, str, FSEntry | None]"
 """A directory, a name, and what has that name there. The root is ('' in itself)."""
@@ -155,9 +154,7 @@ def locate(state: State, path: str, *, follow: bool, second_try: bool = False) -
         assert type(start) is Directory
         current = walk.directory(start, [last])
     if walk.is_plain:
-        if len(prefixes) >= _PREFIXES_MAX:
-            prefixes.clear()
-        prefixes[head] = current.metadata.id
+        prefixes.keep(head, current.metadata.id)
     return walk.last(current, name, follow=follow)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from vfs_db import codec
-from vfs_db.cache import Cache
+from vfs_db.cache import Cache, Prefixes
 from vfs_db.change import OpenTransaction
 from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import database_error
@@ -25,17 +25,19 @@ from vfs_db.metadata import Metadata
 from vfs_db.names import KNOWN_WEIGHT, Names, listed, read_names
 from vfs_db.page import CorruptPage, Page, decode_page, peek_name
 from vfs_db.store import Store
+from vfs_db.weight import page_weight, weight_of
 
 __all__ = ["NAMES_MAX", "MissingEntry", "State"]
 
 _T = TypeVar("_T")
 
-_ENTRIES_MAX: Final = 32768
+_ENTRIES_MAX: Final = 24 << 20
+"""Bytes: of some 32,000 small files."""
 NAMES_MAX: Final = 16 << 20
 """Bytes: of the hashes of two million names, where few of them were looked up."""
-_LOADED_MAX: Final = 8192
-_PAGES_MAX: Final = 512
-"""Pages of a few hundred names each, some 20 KiB in memory."""
+_LOADED_AT_ONCE: Final = 512
+_PAGES_MAX: Final = 16 << 20
+"""Bytes: of some 500 pages, with a few hundred names each."""
 _TRIES: Final = 3
 
 
@@ -52,8 +54,8 @@ class State:
         self.publishing = threading.RLock()
         self.is_closed = False
         self.version = 0
-        self.prefixes: dict[str, int] = {}
-        """Path of a directory -> its id, where no link is passed. Replaced by a new dict when paths move."""
+        self.prefixes = Prefixes()
+        """Replaced by new ones when paths move."""
         self.transaction: OpenTransaction | None = None
         """What is open, in whatever thread."""
         self._entries: Cache[FSEntry] = Cache(_ENTRIES_MAX)
@@ -127,7 +129,7 @@ class State:
         with self.publishing:
             entry = self._entries.get(entry_id)
             if entry is not None:
-                self._entries.put(entry_id, entry)
+                self._entries.put(entry_id, entry, weight_of(entry))
                 return entry
         return self._load(entry_id, None)
 
@@ -135,15 +137,10 @@ class State:
         version = self.version
         entry = self.decoded(entry_id, self._raw(entry_id))
         if transaction is not None:
-            self._keep_loaded(transaction, entry)
+            transaction.loaded.put(entry_id, entry, weight_of(entry))
         else:
             self._keep(entry, version)
         return entry
-
-    def _keep_loaded(self, transaction: OpenTransaction, entry: FSEntry) -> None:
-        if len(transaction.loaded) > _LOADED_MAX:
-            transaction.loaded.clear()
-        transaction.loaded[entry.metadata.id] = entry
 
     def page(self, page_id: int, owner_id: int) -> Page:
         """Return a page of the list of entry *owner_id*. Raises OSError (EIO) if it is missing, damaged or another's."""
@@ -177,13 +174,13 @@ class State:
         if transaction is None:
             with self.publishing:
                 if version == self.version and not version & 1:
-                    self._pages.put(page_id, page)
+                    self._pages.put(page_id, page, page_weight(page))
         return page
 
     def _keep(self, entry: FSEntry, version: int) -> None:
         with self.publishing:
             if version == self.version and not version & 1:
-                self._entries.put(entry.metadata.id, entry)
+                self._entries.put(entry.metadata.id, entry, weight_of(entry))
 
     def check_open(self) -> None:
         """Raise ValueError if the filesystem was closed. The caches are empty then, so every call comes by here."""
@@ -276,8 +273,9 @@ class State:
         if self.transaction is None or self.mine() is None:
             with self.publishing:
                 if version == self.version and not version & 1:
+                    if found.name not in names and self._names.get(directory_id) is names:
+                        self._names.grown(directory_id, KNOWN_WEIGHT)
                     names[found.name] = found.id
-                    self._names.put(directory_id, names, KNOWN_WEIGHT)
 
     def entries(self, ids: Sequence[int], damage: list[str] | None = None) -> list[FSEntry]:
         """Return the entries with those ids. What can't be read is left out, and why is added to *damage*, or raised without."""
@@ -302,9 +300,9 @@ class State:
     def _load_many(self, ids: list[int]) -> None:
         """Bring entries into the cache, as far as they can be read; the caller finds out about the rest."""
         get = self.store.metadata.get
-        for start in range(0, len(ids), _LOADED_MAX):
+        for start in range(0, len(ids), _LOADED_AT_ONCE):
             version = self.version
-            part = ids[start : start + _LOADED_MAX]
+            part = ids[start : start + _LOADED_AT_ONCE]
             try:
                 loaded = [self.decoded(one_id, get(one_id)) for one_id in part]
             except Exception:  # noqa: BLE001 - the caller reports it
@@ -312,7 +310,7 @@ class State:
             with self.publishing:
                 if version == self.version and not version & 1:
                     for entry in loaded:
-                        self._entries.put(entry.metadata.id, entry)
+                        self._entries.put(entry.metadata.id, entry, weight_of(entry))
 
     def chunks(self, ids: Sequence[int]) -> list[bytes]:
         """Return the content of chunks. Raises OSError (EIO) for one that is missing or damaged."""

@@ -14,7 +14,6 @@ from vfs_db.change import Block, Change, OpenFile, OpenTransaction
 from vfs_db.entries import Directory, FSEntry
 from vfs_db.errors import database_error
 from vfs_db.id_list import IdList
-from vfs_db.names import KNOWN_WEIGHT
 from vfs_db.page import IdPage, NamePage, Page
 from vfs_db.publishing import Publisher, change_names, encoded
 from vfs_db.state import NAMES_MAX
@@ -23,6 +22,7 @@ from vfs_db.store import Store
 __all__ = ["Transactions"]
 
 _STAGED_MAX: Final = 8192
+_STAGED_WEIGHT_MAX: Final = 24 << 20
 _OPEN_FILES_MIN: Final = 64
 
 
@@ -40,7 +40,9 @@ class Transactions(Publisher):
             database.__enter__()
         transaction = self.transaction or OpenTransaction()
         undo, created_chunks = len(transaction.undo), len(transaction.created_chunks)
-        transaction.blocks.append(Block(database, undo, created_chunks, self.store.marks(), [], set()))
+        transaction.blocks.append(
+            Block(database, undo, created_chunks, self.store.marks(), [], set(), transaction.weight)
+        )
         self.transaction = transaction
 
     def close_block(self, error: BaseException | None) -> None:
@@ -68,7 +70,7 @@ class Transactions(Publisher):
 
     def bound(self, transaction: OpenTransaction) -> None:
         """Write entries early where many wait: what a transaction takes in memory is bounded so."""
-        if len(transaction.entries) > _STAGED_MAX and len(transaction.blocks) == 1:
+        if len(transaction.entries) > _STAGED_MAX or transaction.weight > _STAGED_WEIGHT_MAX:
             self._write_early(transaction)
 
     def opened(self, file_id: int, file: OpenFile) -> None:
@@ -100,7 +102,7 @@ class Transactions(Publisher):
                 transaction.stage_chunk(chunk_id, bytes(data))
 
     def _write_early(self, transaction: OpenTransaction) -> None:
-        if not self.store.is_transactional:
+        if len(transaction.blocks) > 1 or not self.store.is_transactional:
             return
         entries = transaction.entries
         self.store.entry_ids.write(encoded(entries.items()))
@@ -108,9 +110,10 @@ class Transactions(Publisher):
         transaction.written.update(entries)
         transaction.written.update(transaction.names)
         transaction.entries = {}
+        transaction.weight = 0
         transaction.names = {}
         transaction.created.clear()  # the directories among them are not empty any more
-        transaction.loaded = {}
+        transaction.loaded.clear()
 
     def _advance_maps(self, transaction: OpenTransaction) -> None:
         """Bring the names that the transaction keeps to what is stored now; without it they would be read again."""
@@ -122,8 +125,9 @@ class Transactions(Publisher):
                     names = committed.copied()  # others look at the committed ones until the commit
                     transaction.keep_map(directory_id, names, NAMES_MAX)
             if names is not None:
+                before = names.weight()
                 change_names(names, directory_id, changes, transaction)
-                transaction.maps_weight += KNOWN_WEIGHT * len(changes)
+                transaction.maps_weight += names.weight() - before
         if transaction.maps_weight > NAMES_MAX:
             transaction.drop_maps()
         for entry_id, entry in transaction.entries.items():
@@ -142,7 +146,7 @@ class Transactions(Publisher):
         block = transaction.blocks.pop()
         created = transaction.created_chunks[block.chunks :]
         if transaction.blocks:
-            transaction.roll_back_to(block.undo)
+            transaction.roll_back_to(block)
         else:
             self.transaction = None
         if block.database is not None:
