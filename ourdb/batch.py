@@ -15,6 +15,7 @@ from ourdb.config import RECORD_DATA_MAX
 from ourdb.errors import CorruptRecord
 from ourdb.journal import DELETE, INLINED, OPERATION, SET
 from ourdb.record import HEADER_SIZE, PACK_HEADER
+from ourdb.record_files import RecordFiles
 from ourdb.store import Store
 from ourdb.transaction import Staged
 
@@ -44,22 +45,23 @@ def commit_batch(commits: Commits, parts: Sequence[Part]) -> list[int] | None:
     inlined: list[bytes | memoryview] | None = [] if commits.synchronous == "full" else None
     ids: list[int] = []
     stages: list[Staged] = []
-    records: list[tuple[Store, list[bytes | memoryview]]] = []
+    writes: list[tuple[RecordFiles, list[bytes | memoryview], int]] = []
     for member, sets, deletes in parts:
         store = commits.stores[member]
-        records_here: list[bytes | memoryview] = []
-        stage = _stage_sets(store, sets, member, records_here, operations, inlined, ids)
+        records: list[bytes | memoryview] = []
+        stage = _stage_sets(store, sets, member, records, operations, inlined, ids)
         if stage is not None and deletes:
             stage = _stage_deletes(stage, deletes, member, operations)
         if stage is None:
             return None
         stages.append(stage)
-        if records_here:
-            records.append((store, records_here))
+        if records:
+            files = store.files
+            writes.append((files, records, stage[-1] - files.end_position))
     if not operations:
         return ids
-    for store, records_here in records:
-        store.files.write_parts(records_here)
+    for files, records, size in writes:
+        files.write_parts(records, size)
     commits.append(stages, b"".join(operations), inlined or (), has_sets=bool(ids))
     commits.after_commit()
     return ids

@@ -160,9 +160,8 @@ class Disk:
             return os.pwritev(fd, parts, position)
         return self.pwrite(fd, b"".join(parts), position)
 
-    def write_parts(self, fd: int, parts: Sequence[bytes | bytearray | memoryview], position: int) -> None:
-        """Write all of *parts*, one after the other, at *position*; large ones are not copied together first."""
-        size = sum(map(len, parts))
+    def write_parts(self, fd: int, parts: Sequence[bytes | bytearray | memoryview], size: int, position: int) -> None:
+        """Write all of *parts*, of *size* bytes, one after the other at *position*; large ones are not copied together first."""
         if size <= _COPIED_MAX:
             written = self.pwrite(fd, b"".join(parts), position)
         else:

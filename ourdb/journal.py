@@ -246,7 +246,7 @@ class Journal:
             self.disk.write_all(self.fd, crc.to_bytes(4, "little") + body, self.end)
         else:  # in parts: it would be in memory twice
             crc = crc32(inlined, crc32(operations, crc32(head, self.chain)))
-            self.disk.write_parts(self.fd, (crc.to_bytes(4, "little"), head, operations, inlined), self.end)
+            self.disk.write_parts(self.fd, (crc.to_bytes(4, "little"), head, operations, inlined), size, self.end)
         self.end += size
         self.chain = crc
         self.number += 1

@@ -136,11 +136,11 @@ class RecordFiles:
         file = self._file(file_number, create=True)
         self._disk.write_all(file.fd, data, position)
 
-    def write_parts(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Write *parts* one after the other at the end; durable only after `sync`."""
+    def write_parts(self, parts: Sequence[bytes | memoryview], size: int) -> None:
+        """Write *parts*, of *size* bytes in all, one after the other at the end; durable only after `sync`."""
         self._unsynced.add(self.end_file)
         file = self._file(self.end_file)
-        self._disk.write_parts(file.fd, parts, self.end_position)
+        self._disk.write_parts(file.fd, parts, size, self.end_position)
 
     def _will_write(self, file_number: int) -> None:
         """Let the next `sync` cover a file; as those are kept open, another one is synced now if they become many."""

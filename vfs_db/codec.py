@@ -96,9 +96,10 @@ def is_version_1(entry: FSEntry) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _string(text: str) -> bytes:
-    raw = text.encode("utf-8", "surrogateescape")
-    return _LENGTH.pack(len(raw)) + raw
+def _owners(owner: str, group: str) -> tuple[int, bytes]:
+    """Return the length of *owner*, and what follows it up to the parent's id."""
+    raw, raw_group = (text.encode("utf-8", "surrogateescape") for text in (owner, group))
+    return len(raw), raw + _LENGTH.pack(len(raw_group)) + raw_group
 
 
 def encode(entry: FSEntry) -> bytes:
@@ -111,11 +112,11 @@ def encode(entry: FSEntry) -> bytes:
         if not is_version_1(entry):
             return encode_v2(entry)
         name = metadata.name.encode("utf-8", "surrogateescape")
-        group = _string(metadata.group)
+        owner_size, owners = _owners(metadata.owner, metadata.group)
         head = _HEAD.pack(VERSION, metadata.file_type, metadata.id, len(name))
         middle = _MIDDLE.pack(
             metadata.file_type, metadata.size, metadata.created_at, metadata.modified_at, metadata.accessed_at,
-            metadata.mode, len(_string(metadata.owner)) - 2,
+            metadata.mode, owner_size,
         )  # fmt: skip
         if type(entry) is Symlink:
             target = entry.target.encode("utf-8", "surrogateescape")
@@ -127,7 +128,7 @@ def encode(entry: FSEntry) -> bytes:
         raise ValueError(
             f"entry {metadata.id} {metadata.name!r:.80} does not fit version {1 if is_version_1(entry) else 2}: {error}"
         ) from error
-    return b"".join((head, name, middle, _string(metadata.owner)[2:], group, tail))
+    return b"".join((head, name, middle, owners, tail))
 
 
 def head_of(data: bytes) -> tuple[int, str]:

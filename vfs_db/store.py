@@ -67,8 +67,10 @@ class Store:
         if not self.is_transactional:
             self._write_in_order(entries, chunks, freed_entries, freed_chunks)
             return
-        entries = self.entry_ids.extra() + entries
-        chunks = [*self.chunk_ids.extra(), *chunks]
+        if counters := self.entry_ids.extra():
+            entries = counters + entries
+        if counters := self.chunk_ids.extra():
+            chunks = [*counters, *chunks]
         if self._write_batch is not None:
             try:
                 self._write_batch(entries, freed_entries, joined_sets=chunks, joined_deletes=freed_chunks)
