@@ -1,7 +1,8 @@
 """`python -m ourdb COMMAND PATH …`: look at a database, mend it, copy it.
 
 Exit status: 0, 1 (failed; for `check` and `dump` also: something is damaged), 2 (usage). `repair` has done its work with
-status 0, whatever was lost before: what it prints names each id whose record is gone.
+status 0, whatever was lost before: what it prints names each id whose record is gone. A reader of the output that goes
+away ends the command without a word, with status 1; Ctrl-C does so with 130.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 import ourdb
@@ -20,6 +22,7 @@ from ourdb.location import split
 __all__ = ["main"]
 
 _Command = Callable[[argparse.Namespace], int]
+_CTRL_C: Final = 130
 _COMMANDS: Final[dict[str, tuple[_Command, Callable[[argparse.ArgumentParser], None]]]] = {}
 
 
@@ -97,7 +100,7 @@ def stats(arguments: argparse.Namespace) -> int:
     else:
         width = max(map(len, figures))
         for name, value in figures.items():
-            print(f"{name:{width}}  {value}")
+            _print(f"{name:{width}}  {value}")
     return 0
 
 
@@ -109,20 +112,20 @@ def get(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json({"id": arguments.id, "size": len(data), "hex": data.hex()})
     else:
-        sys.stdout.buffer.write(data)
+        _write(data)
     return 0
 
 
 @_command(_data)
 def set_command(arguments: argparse.Namespace) -> int:
     """Store a record and print its id."""
-    data = os.fsencode(arguments.data) if arguments.data is not None else sys.stdin.buffer.read()
+    data = os.fsencode(arguments.data) if arguments.data is not None else _standard_input()
     with ourdb.new(_existing(arguments.path)) as db:
         record_id = db.set(data=data, id=arguments.id)
     if arguments.json:
         _print_json({"id": record_id, "size": len(data)})
     else:
-        print(record_id)
+        _print(str(record_id))
     return 0
 
 
@@ -147,7 +150,7 @@ def history(arguments: argparse.Namespace) -> int:
         )
     else:
         for number, data in enumerate(versions):
-            print(f"{-number:4d} {len(data):6d}  {_preview(data)}")
+            _print(f"{-number:4d} {len(data):6d}  {_preview(data)}")
     return 0
 
 
@@ -160,7 +163,7 @@ def dump(arguments: argparse.Namespace) -> int:
             try:
                 data = then.get(record_id)
             except CorruptRecord as error:
-                print(f"ourdb: id {record_id}: {error}", file=sys.stderr)
+                _complain(f"id {record_id}: {error}")
                 status = 1
                 continue
             file_number, position = split(location)
@@ -169,7 +172,7 @@ def dump(arguments: argparse.Namespace) -> int:
                     {"id": record_id, "file": file_number, "position": position, "size": len(data), "hex": data.hex()}
                 )
             else:
-                print(f"{record_id:9d} {file_number}.db:{position:<10d} {len(data):6d}  {_preview(data)}")
+                _print(f"{record_id:9d} {file_number}.db:{position:<10d} {len(data):6d}  {_preview(data)}")
     return status
 
 
@@ -181,13 +184,13 @@ def check(arguments: argparse.Namespace) -> int:
         for problem in _with_progress(db.check(), "problems"):
             problems.append(problem)
             if not arguments.json:
-                print(problem)
+                _print(str(problem))
         count = len(db)
     if arguments.json:
         found = [{"path": p.path, "position": p.position, "id": p.record_id, "reason": p.reason} for p in problems]
         _print_json({"records": count, "problems": found})
     elif not problems:
-        print(f"{count} records, no problem")
+        _print(f"{count} records, no problem")
     return 1 if problems else 0
 
 
@@ -215,19 +218,19 @@ def repair(arguments: argparse.Namespace) -> int:
             }
         )
         return 0
-    print(f"{report.records} records with {report.versions} versions found")
+    _print(f"{report.records} records with {report.versions} versions found")
     if report.guessed_ids:
-        print(
+        _print(
             f"{len(report.guessed_ids)} ids were given by the order of the records; they are right if nothing was ever deleted"
         )
     if report.gaps:
-        print(f"{report.gaps} places hold zeros, where records were deleted")
+        _print(f"{report.gaps} places hold zeros, where records were deleted")
     for path, position, size in report.lost:
-        print(f"{path}, position {position}: {size} bytes hold no whole record")
+        _print(f"{path}, position {position}: {size} bytes hold no whole record")
     for record_id in report.lost_ids:
-        print(f"id {record_id}: its record is not whole any more, and gone")
+        _print(f"id {record_id}: its record is not whole any more, and gone")
     for record_id in report.duplicate_ids:
-        print(f"id {record_id}: more than one history claims it; the newest was taken")
+        _print(f"id {record_id}: more than one history claims it; the newest was taken")
     return 0
 
 
@@ -241,7 +244,7 @@ def compact(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json({"record_bytes_before": before, "record_bytes_after": after})
     else:
-        print(f"{before} bytes of record files before, {after} after")
+        _print(f"{before} bytes of record files before, {after} after")
     return 0
 
 
@@ -293,8 +296,54 @@ def _existing(path: str) -> str:
     return path
 
 
+class _StreamFailed(Exception):
+    """Standard input can't be read, or standard output not be written."""
+
+    def __init__(self, name: str, error: OSError) -> None:
+        super().__init__(f"{name}: {error.strerror}")
+        self.is_broken_pipe = isinstance(error, BrokenPipeError)
+
+
+def _standard_input() -> bytes:
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        raise _StreamFailed("standard input", error) from None
+
+
+def _write(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        if sys.stdout.isatty():
+            sys.stdout.buffer.flush()
+    except OSError as error:
+        raise _StreamFailed("standard output", error) from None
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        raise _StreamFailed("standard output", error) from None
+
+
+def _print(text: str) -> None:
+    """Print *text*: names in it are shown escaped on a terminal, and go as they are into a file or pipe."""
+    shown = _escaped(text) if sys.stdout.isatty() else text
+    _write(shown.encode("utf-8", "surrogateescape") + b"\n")
+
+
 def _print_json(value: object) -> None:
-    print(json.dumps(value))
+    _print(json.dumps(value))
+
+
+def _complain(text: object) -> None:
+    with suppress(OSError):  # the exit status tells, too
+        print(f"ourdb: {_escaped(str(text))}", file=sys.stderr)
+
+
+def _escaped(text: str) -> str:
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _preview(data: bytes) -> str:
@@ -315,8 +364,13 @@ def _with_progress(items: Iterable[Any], what: str) -> Iterable[Any]:
     sys.stderr.write(f"{count} {what} \n")
 
 
+class _Parser(argparse.ArgumentParser):
+    def print_help(self, file: object = None) -> None:  # noqa: ARG002 - as argparse calls it
+        _print(self.format_help().rstrip())  # argparse itself passes over what can't be written
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="ourdb", description="Look at an OurDB database, mend it, copy it.")
+    parser = _Parser(prog="ourdb", description="Look at an OurDB database, mend it, copy it.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (function, add_arguments) in _COMMANDS.items():
         text = function.__doc__ or ""
@@ -328,22 +382,46 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
-    arguments = _parser().parse_args(argv)
+def _stand_in_for_closed_streams() -> None:
+    """Open the null device for standard streams that are closed: else a database's file would get their descriptors.
+
+    What is read or written there fails, but for messages, as in a program that had none.
+    """
+    for name, flags, mode in (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, flags), mode, closefd=False))  # noqa: SIM115 - open to the end
+
+
+def _run(argv: list[str] | None) -> int:
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit:
+        _flush()
+        raise
     try:
         status: int = arguments.function(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except SnapshotOvertaken:
-        print(f"ourdb: {arguments.path}: its writer went on while it was read; run the command again", file=sys.stderr)
-        return 1
-    except (OurDBError, OSError, ValueError, TypeError) as error:
-        print(f"ourdb: {error}", file=sys.stderr)
-        return 1
+        _complain(f"{arguments.path}: its writer went on while it was read; run the command again")
+        status = 1
+    _flush()
     return status
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    _stand_in_for_closed_streams()
+    try:
+        return _run(argv)
+    except _StreamFailed as error:
+        # What is still buffered has nowhere to go, and Python would try again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not error.is_broken_pipe:
+            _complain(error)
+    except KeyboardInterrupt:
+        return _CTRL_C
+    except (OurDBError, OSError, ValueError, TypeError) as error:
+        _complain(error)
+    return 1
 
 
 if __name__ == "__main__":

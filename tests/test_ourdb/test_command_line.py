@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -228,3 +230,97 @@ def test_damage_is_status_1_and_what_is_whole_is_listed(path: str) -> None:
     assert dumped.returncode == 1
     assert b"CRC" in dumped.stderr
     assert [json.loads(line)["id"] for line in dumped.stdout.splitlines()] == [2]
+
+
+PRINTING = [
+    ["stats", "{path}"],
+    ["get", "{path}", "1"],
+    ["set", "{path}", "1", "--data", "x"],
+    ["delete", "{path}", "2", "--json"],
+    ["history", "{path}", "1"],
+    ["dump", "{path}"],
+    ["check", "{path}"],
+    ["repair", "{path}"],
+    ["compact", "{path}"],
+    ["backup", "{path}", "{path}-copy", "--json"],
+    ["export", "{path}", "{path}-table", "--json"],
+    ["import", "{path}", "{path}-table", "--json"],
+    ["--help"],
+]
+_STREAMS = """
+cd "$1"; shift
+case $1 in
+    closed) exec >&- ;;
+    full) exec > /dev/full ;;
+esac
+shift
+exec "$@"
+"""
+
+
+def with_streams(which: str, arguments: list[str], **options: Any) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "ourdb", *arguments]
+    here = str(Path(ourdb.__file__).parents[1])
+    return subprocess.run(
+        ["sh", "-c", _STREAMS, "sh", here, which, *command], capture_output=True, check=False, **options
+    )
+
+
+@pytest.mark.parametrize("which", ["closed", "full"])
+def test_output_that_nothing_takes_is_one_line_and_status_1(path: str, which: str) -> None:
+    if which == "full" and not os.path.exists("/dev/full"):
+        pytest.skip("a system without /dev/full")
+    why = {"closed": os.strerror(errno.EBADF), "full": os.strerror(errno.ENOSPC)}[which]
+    for arguments in PRINTING if which == "closed" else PRINTING[:1] + PRINTING[-1:]:
+        result = with_streams(which, [argument.format(path=path) for argument in arguments])
+        expected = (1, f"ourdb: standard output: {why}\n", "")
+        assert (result.returncode, result.stderr.decode(), result.stdout.decode()) == expected, arguments
+    with ourdb.new(path) as db:
+        assert list(db.check()) == []
+
+
+def test_what_prints_nothing_needs_no_output(path: str) -> None:
+    result = with_streams("closed", ["delete", path, "1"])
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_closed_streams_do_not_become_files_of_the_database(path: str) -> None:
+    """A message to standard error would be written into one of them."""
+    script = 'exec <&- >&- 2>&-; exec "$@"'
+    result = subprocess.run(["sh", "-c", script, "sh", sys.executable, "-m", "ourdb", "set", path, "1"], check=False)
+    assert result.returncode == 1  # there is no standard input to read data from
+    result = subprocess.run(["sh", "-c", script, "sh", sys.executable, "-m", "ourdb", "delete", path, "9"], check=False)
+    assert result.returncode == 1
+    with ourdb.new(path) as db:
+        assert (list(db.check()), db.get(1)) == ([], b"one again")
+
+
+def test_a_reader_that_goes_away_ends_the_command_without_a_word(path: str) -> None:
+    with ourdb.new(path) as db:
+        db.set(id=1, data=b"x" * 60_000)
+    for arguments in (["dump", path, "--json"], ["get", path, "1"], ["history", path, "1", "--json"], ["stats", path]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        command = [sys.executable, "-m", "ourdb", *arguments]
+        result = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+        os.close(writing)
+        assert (result.returncode, result.stderr) == (1, b""), arguments
+
+
+def test_ctrl_c_ends_a_command_without_a_traceback(path: str) -> None:
+    command = [sys.executable, "-m", "ourdb", "set", path, "1"]
+    pipe = subprocess.PIPE
+    # Tests may run where the shell lets its background jobs ignore the signal.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with child:
+        assert child.stdin is not None
+        child.stdin.write(b"x" * (1 << 17))  # more than a pipe holds: it is reading by now
+        child.stdin.flush()
+        child.send_signal(signal.SIGINT)
+        output, errors = child.communicate(timeout=60)
+    assert (child.returncode, output, errors) == (130, b"", b"")
+    assert good("get", path, "1") == b"one again"
