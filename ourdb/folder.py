@@ -19,7 +19,7 @@ from ourdb.identity import Identity, identity_path
 from ourdb.lookup import LookupTable, read_inc, sparse_items, write_full
 from ourdb.record_files import RecordFiles
 
-__all__ = ["config_of_table", "lookup_path", "prepare"]
+__all__ = ["agreed", "config_of_table", "lookup_path", "prepare", "refuse_another_table"]
 
 _TABLE_MAX: Final = 2**40
 _SAMPLES: Final = 64
@@ -51,7 +51,7 @@ def prepare(
     if disk.exists(identity_path(folder)):
         identity = Identity(disk, folder, read_only=True)
         identity.close()
-        config = _agreed(identity.config, given, folder)
+        config = agreed(identity.config, given, folder)
         _finish_creation(disk, folder, config, read_only=read_only)
         return config
     if disk.exists(os.path.join(folder, "journal")) and os.path.isdir(os.path.join(folder, "lookup")):
@@ -82,18 +82,19 @@ def _finish_creation(disk: Disk, folder: str, config: Config, *, read_only: bool
     _create_empty(disk, folder, config)
 
 
-def _agreed(config: Config, given: dict[str, Any], folder: str) -> Config:
+def agreed(config: Config, given: dict[str, Any], folder: str, otherwise: str = "leave it out") -> Config:
+    """Return *config*, of the database in *folder*. Raises OurDBError with both values, and what to do, if *given* contradicts it."""
     for name, value in given.items():
         found = getattr(config, name)
         if name != "record_size_max" and found != value:
-            raise OurDBError(f"{folder} was made with {name}={found!r}, but {name}={value!r} was given; leave it out")
+            raise OurDBError(f"{folder} was made with {name}={found!r}, but {name}={value!r} was given; {otherwise}")
     if "record_size_max" in given and "keysize" not in given:
         wanted = Config(**{"record_nr_max": config.record_nr_max, **given}).keysize
         rule = Config(record_nr_max=config.record_nr_max, record_size_max=config.record_size_max).keysize
         if wanted != config.keysize and config.keysize == rule:
             raise OurDBError(
                 f"{folder} was made with record_size_max={config.record_size_max!r} (key size {config.keysize}), but "
-                f"record_size_max={given['record_size_max']!r} (key size {wanted}) was given; leave it out"
+                f"record_size_max={given['record_size_max']!r} (key size {wanted}) was given; {otherwise}"
             )
     return config
 
@@ -130,6 +131,28 @@ def config_of_table(disk: Disk, folder: str, given: dict[str, Any]) -> Config:
     return Config(
         **{**given, "incremental_mode": incremental, "record_nr_max": size // fitting[0], "keysize": fitting[0]}
     )
+
+
+def refuse_another_table(disk: Disk, folder: str, config: Config) -> None:
+    """Raise OurDBError if the table of *folder*, damaged as it may be, is clearly one of another config than *config*."""
+    path = lookup_path(folder)
+    with disk.opened(path) as fd:
+        size = disk.size(fd)
+        # The next id may be what is damaged. A table that was cut need not end with a slot: 12 bytes hold whole ones of any size.
+        fitting = _fitting(disk, folder, fd, size - size % 12, None)
+        if fitting and config.keysize not in fitting:
+            raise OurDBError(
+                f"{path} reads with key size {' or '.join(map(str, fitting))}, the config given means {config.keysize}; give the one "
+                "that the folder was made with, or move the table away to rebuild without it"
+            )
+        size = min(size, _TABLE_MAX)
+        slots = LookupTable.items_of(disk, fd, size, config.keysize)
+        beyond = list(islice(((one, at) for one, at in slots if one >= config.record_nr_max), _SAMPLES))
+        if beyond and _all_records(disk, folder, [location for _, location in beyond]):
+            raise OurDBError(
+                f"{path} has a record with id {beyond[0][0]}, the config given means record_nr_max={config.record_nr_max}; give "
+                "the one that the folder was made with, or move the table away to rebuild without it"
+            )
 
 
 def _fitting(disk: Disk, folder: str, fd: int, size: int, next_id: int | None) -> list[int]:

@@ -20,8 +20,8 @@ import attrs
 from ourdb.config import Config
 from ourdb.disk import DISK, Disk
 from ourdb.errors import CorruptRecord, DatabaseLocked, OurDBError, UnsupportedFormat
-from ourdb.folder import config_of_table, lookup_path
-from ourdb.identity import Identity, damaged_config
+from ourdb.folder import agreed, config_of_table, lookup_path, refuse_another_table
+from ourdb.identity import Identity, damaged_config, identity_path
 from ourdb.joining import pointer_path, read_pointer
 from ourdb.journal import DELETE, Operation, journal_path
 from ourdb.location import split
@@ -167,18 +167,24 @@ def _plan(
 
 
 def _config(disk: Disk, path: str, given: dict[str, Any], file_count: int) -> tuple[Config, bytes | None]:
-    """Return the config, and the identity if that is still known."""
+    """Return the config, and the identity if that is still known. Raises OurDBError (*given* contradicts it)."""
+    identity = None
     with suppress(OurDBError), if_there():
         identity = Identity(disk, path, read_only=True)
         identity.close()
-        return identity.config, identity.identity
+    if identity is not None:
+        otherwise = f"leave it out, or, if {identity_path(path)} is not this database's, remove that"
+        return agreed(identity.config, given, path, otherwise), identity.identity
     if disk.exists(lookup_path(path)) and not {"record_nr_max", "record_size_max", "keysize"} & given.keys():
         try:
-            config = _borne_out(disk, path) or config_of_table(disk, path, given)
+            borne_out = _borne_out(disk, path)
+            config = attrs.evolve(borne_out, **given) if borne_out else config_of_table(disk, path, given)
         except (OurDBError, OSError) as error:
             raise OurDBError(f"{path}: lookup/.ourdb is lost or damaged; give the config to repair ({error})") from None
     else:
         config = Config(**given)
+        with if_there():
+            refuse_another_table(disk, path, config)
     if config.keysize < 6 and file_count > 1:
         raise OurDBError(
             f"{path} has {file_count} record files, a key size of {config.keysize} can address one; give the config"

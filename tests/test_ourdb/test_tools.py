@@ -312,6 +312,71 @@ def test_a_table_that_may_be_of_two_key_sizes_is_not_repaired_without_the_config
         assert db.get(19) == b"19" * 20
 
 
+def _files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ({"record_nr_max": 50}, ("1000", "50")),
+        ({"keysize": 3}, ("keysize=6", "keysize=3")),
+        ({"file_size": 1000}, ("file_size=5000", "file_size=1000")),
+        ({"incremental_mode": True}, ("False", "True")),
+        ({"record_size_max": 100}, ("65535", "100")),
+    ],
+)
+def test_repair_is_refused_with_a_config_that_contradicts_the_folders_own(
+    tmp_path: Path, given: dict[str, Any], values: tuple[str, str]
+) -> None:
+    folder = tmp_path / "db"
+    own = {"record_nr_max": 1000, "record_size_max": 65535, "file_size": 5000, "incremental_mode": False}
+    with ourdb.new(folder, **own) as db:  # type: ignore[arg-type]
+        db.set(id=7, data=b"x")
+    before = _files(folder)
+    with pytest.raises(ourdb.OurDBError, match=r"leave it out.*\.ourdb") as caught:
+        ourdb.repair(folder, **given)
+    assert all(value in str(caught.value) for value in values)
+    assert _files(folder) == before
+    assert ourdb.repair(folder, **own).records == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("right", [2, 3, 4, 6])
+@pytest.mark.parametrize("cut", [0, 1, 2, 3])
+def test_repair_is_refused_with_a_config_that_contradicts_the_table(tmp_path: Path, right: int, cut: int) -> None:
+    """It would take the slots apart wrongly, and lose every id."""
+    folder = tmp_path / "db"
+    with ourdb.new(folder, 100, 100, incremental_mode=False, keysize=right) as db:
+        db.set_many([(one, b"%d" % one) for one in (*range(1, 40), 90)])
+        expected = content(db)
+    (folder / "lookup" / ".ourdb").unlink()
+    os.truncate(folder / "lookup" / "data", right * 100 - cut)
+    before = _files(folder)
+    for keysize in {2, 3, 4, 6} - {right}:
+        with pytest.raises(
+            ourdb.OurDBError, match=rf"(key size .*{right}, .*means {keysize}|a record with id).*move the table away"
+        ):
+            ourdb.repair(folder, 100, 100, incremental_mode=False, keysize=keysize)
+    with pytest.raises(ourdb.OurDBError, match="id 90.*record_nr_max=90"):
+        ourdb.repair(folder, 90, 100, incremental_mode=False, keysize=right)
+    assert _files(folder) == before
+    ourdb.repair(folder, 100, 100, incremental_mode=False, keysize=right)
+    with ourdb.new(folder) as db:
+        assert content(db) == expected
+
+
+def test_repair_takes_what_is_given_besides_a_config_that_the_table_bears_out(tmp_path: Path) -> None:
+    folder = tmp_path / "db"
+    with ourdb.new(folder, 100, file_size=5000, incremental_mode=False) as db:
+        db.set(id=7, data=b"x")
+    with open(folder / "lookup" / ".ourdb", "r+b") as file:
+        file.seek(32)
+        file.write(b"!")
+    ourdb.repair(folder, file_size=5000)
+    with ourdb.new(folder, 100, file_size=5000, incremental_mode=False) as db:
+        assert db.get(7) == b"x"
+
+
 def test_a_lost_table_is_rebuilt_and_what_is_guessed_is_said(tmp_path: Path) -> None:
     with ourdb.new(tmp_path / "db") as db:
         for number in range(50):
