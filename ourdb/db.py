@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import os
-import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import partial
-from threading import get_ident
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
-from zlib import crc32
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from ourdb.batch import Part, Sets, commit_batch
 from ourdb.commits import Commits
-from ourdb.compaction import finish_compaction, write_survivors
 from ourdb.config import Config
 from ourdb.disk import DISK, Disk
-from ourdb.errors import (
-    DatabaseClosed,
-    DatabaseFull,
-    IdOutOfRange,
-    OurDBError,
-    ReadOnly,
-    SnapshotOvertaken,
-)
-from ourdb.location import POSITION_MASK, Location, split
-from ourdb.one_set import commit_one
-from ourdb.opening import open_for_reading, open_for_writing, open_store
-from ourdb.record import HEADER, HEADER_SIZE
+from ourdb.errors import OurDBError, ReadOnly, SnapshotOvertaken
+from ourdb.opening import open_for_reading, open_for_writing
+from ourdb.reading import TRIES
 from ourdb.shared import Viewer
-from ourdb.snapshot import Snapshot
-from ourdb.store import Store, part_of
-from ourdb.view import OwnView, View
+from ourdb.store import Store
+from ourdb.view import OwnView
+from ourdb.writing import WritableDB
 
 if TYPE_CHECKING:
-    from mmap import mmap
-
     from ourdb.check import Problem
     from ourdb.maintenance import Backup
     from ourdb.rebuilding import Report
@@ -48,15 +31,6 @@ Synchronous = Literal["full", "normal", "off"]
 
 _LEVELS: Final = ("full", "normal", "off")
 _TIMEOUT_MAX: Final = 1e9
-_BATCH_MAX: Final = 64
-"""Records of one `set_many` that are written without a transaction; for more, the transaction is as quick."""
-
-_TRIES: Final = 100
-"""States of a writing process that are read before a read-only handle gives up, as each was overtaken."""
-
-_T = TypeVar("_T")
-
-_unpack_header: Final = HEADER.unpack_from
 
 
 def new(
@@ -148,11 +122,7 @@ def _given(
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _as_list(items: Iterable[_T]) -> Sequence[_T]:
-    return items if isinstance(items, (list, tuple)) else list(items)
-
-
-class OurDB:
+class OurDB(WritableDB):
     """An open database; make one with `ourdb.new`. Any method may be called from any thread."""
 
     def __init__(
@@ -182,7 +152,6 @@ class OurDB:
         self.recovered: Report | None = None
         self._disk = disk
         self._is_closed = True
-        self._view: View
         if read_only:
             self._store = store = open_for_reading(disk, path, given)
             self._commits = Commits(disk, store, synchronous, timeout)
@@ -201,375 +170,6 @@ class OurDB:
         self._is_closed = False
         self.config = store.config
         self.incremental_mode = self.config.incremental_mode
-
-    # Reading
-
-    def get(self, id: int) -> bytes:
-        """Return a record's data. Raises RecordNotFound, IdOutOfRange, CorruptRecord.
-
-        Reads through a memory map, without a system call and without waiting for writers.
-        """
-        # Written plainly: the general way (`_locate`, `Store.read`) gives the same answers in three times the time.
-        store = self._store
-        if id.__class__ is int and self._commits.transaction is None and not self.read_only:
-            try:
-                epoch = store.epoch
-                location = store.overlay.get(id)
-                if location is None and id >= 0:
-                    table = store.table
-                    keysize = table.keysize
-                    at = id * keysize
-                    location = int.from_bytes(table.map[at : at + keysize], "big")
-                if location:
-                    position = location & POSITION_MASK
-                    mapped = store.files.maps[location >> 32]
-                    size, crc, _ = _unpack_header(mapped, position)
-                    position += HEADER_SIZE
-                    data = mapped[position : position + size]
-                    if size and epoch == store.epoch and crc32(data) == crc:
-                        return data
-            except (KeyError, ValueError, struct.error):
-                pass  # not mapped that far, or closed: the general way tells
-        return self._read(id)
-
-    def read_into(self, id: int, buffer: memoryview, start: int = 0) -> int:
-        """Copy a record's data, from byte *start* on, into *buffer* (a writable view of bytes); return how many bytes.
-
-        The first call for a version of a record verifies all of it; later ones read only what they return. Errors as `get`.
-        """
-        there = self._verified(id)
-        if there is not None:
-            store, epoch, mapped, at, size = there
-            if 0 <= start < size:
-                stop = start + len(buffer)
-                if stop > size:  # noqa: PLR1730 - min() costs a tenth of the call
-                    stop = size
-                buffer[: stop - start] = memoryview(mapped)[at + start : at + stop]
-                if epoch == store.epoch:
-                    return stop - start
-        with self._while_open():
-            checked = self._store.check_id(id)
-            return self._view.stable(
-                self._current, lambda store: store.read_into(checked, buffer, start, partial(self._view.locate, store))
-            )
-
-    def read_part(self, id: int, start: int, stop: int) -> bytes:
-        """Return a record's data from byte *start* to *stop*, less where it ends before; see `read_into`. Errors as `get`."""
-        # Written plainly, as `get`: without `_verified` it takes three quarters of the time.
-        store = self._store
-        if id.__class__ is int and id >= 0 and self._commits.transaction is None and not self.read_only:
-            try:
-                epoch = store.epoch
-                location = store.overlay.get(id)
-                if location is None:
-                    table = store.table
-                    at = id * table.keysize
-                    location = int.from_bytes(table.map[at : at + table.keysize], "big")
-                files = store.files
-                if 0 <= start <= stop <= files.verified[location]:
-                    at = (location & POSITION_MASK) + HEADER_SIZE
-                    data = files.maps[location >> 32][at + start : at + stop]
-                    if epoch == store.epoch:
-                        return data
-            except (KeyError, ValueError):
-                pass  # not mapped that far, not verified, or closed: the general way tells
-        return part_of(self.read_into, id, start, stop)
-
-    def _verified(self, record_id: int) -> tuple[Store, int, mmap, int, int] | None:
-        """Return where the data of a record is that was verified before: store, its epoch, map, position, size; None says nothing."""
-        # Written plainly, as `get`.
-        store = self._store
-        if record_id.__class__ is not int or record_id < 0 or self._commits.transaction is not None or self.read_only:
-            return None
-        epoch = store.epoch
-        try:
-            location = store.overlay.get(record_id)
-            if location is None:
-                table = store.table
-                keysize = table.keysize
-                at = record_id * keysize
-                location = int.from_bytes(table.map[at : at + keysize], "big")
-            files = store.files
-            size = files.verified[location]
-            return store, epoch, files.maps[location >> 32], (location & POSITION_MASK) + HEADER_SIZE, size
-        except (KeyError, ValueError):
-            return None  # not mapped that far, or closed: the general way tells
-
-    def _read(self, record_id: object) -> bytes:
-        with self._while_open():
-            checked = self._store.check_id(record_id)
-            return self._view.stable(
-                self._current, lambda store: store.read(checked, partial(self._view.locate, store))
-            )
-
-    def _current(self) -> Store:
-        return self._store
-
-    @contextmanager
-    def _while_open(self) -> Iterator[None]:
-        """Turn what a concurrent close leaves behind into DatabaseClosed."""
-        if self._is_closed:
-            raise self._closed_error()
-        try:
-            yield
-        except (ValueError, OSError) as error:
-            refusal = self._commits.refusal
-            reason = None if refusal is None else refusal()
-            if isinstance(reason, DatabaseClosed) and not isinstance(error, OurDBError):
-                raise reason from None
-            raise
-
-    def _closed_error(self) -> DatabaseClosed:
-        return DatabaseClosed(f"{self.path} is closed; open it again with ourdb.new")
-
-    def get_many(self, ids: Iterable[int]) -> list[bytes]:
-        """Return the data of several records of one committed state, in the order of *ids*.
-
-        Errors as `get`; beside a writer also SnapshotOvertaken, when it goes on during each of many tries.
-        """
-        if self._commits.my_transaction() is not None:
-            return [self.get(record_id) for record_id in ids]
-        if not isinstance(ids, (list, tuple)):
-            ids = tuple(ids)  # a second try needs them again
-        return self._of_one_state(lambda then: then.get_many(ids))
-
-    def _of_one_state(self, read: Callable[[Snapshot], _T]) -> _T:
-        """Return what *read* gives of a snapshot; of a newer one, some times, where a writing process has overtaken it."""
-        for _ in range(_TRIES):
-            with suppress(SnapshotOvertaken), self._while_open(), self.snapshot() as then:
-                return read(then)
-        with self._while_open(), self.snapshot() as then:
-            return read(then)
-
-    def get_history(self, id: int, depth: int) -> list[bytes]:
-        """Return the newest *depth* versions of a record, newest first.
-
-        Raises RecordNotFound, CorruptRecord, ValueError for a negative *depth*. Reads one record a version.
-        """
-        with self._while_open():
-            checked = self._store.check_id(id)
-            return self._view.stable(
-                self._current, lambda store: store.history(checked, depth, partial(self._view.locate, store))
-            )
-
-    def lookup(self, id: int) -> Location:
-        """Return where a record lies; (0, 0) if there is none. Raises IdOutOfRange."""
-        with self._while_open():
-            return split(self._view.locate(self._store, self._store.check_id(id)))
-
-    def get_next_id(self) -> int:
-        """Return the id that the next `set` without id will give. Raises OurDBError in key-value mode, DatabaseFull."""
-        with self._while_open():
-            if not self.incremental_mode:
-                raise OurDBError("incremental mode is not enabled")
-            transaction = self._commits.my_transaction()
-            if transaction is None:
-                next_id = self._view.stable(self._current, lambda store: store.next_id)
-            else:
-                next_id = transaction.stage(self._store).next_id
-            if next_id >= self.config.record_nr_max:
-                raise DatabaseFull(f"lookup table is full: {self.path} holds ids 1 to {self.config.record_nr_max - 1}")
-            return next_id
-
-    def __contains__(self, id: object) -> bool:
-        with self._while_open():
-            try:
-                return bool(self._view.locate(self._store, self._store.check_id(id)))
-            except (TypeError, IdOutOfRange):
-                return False
-
-    def __len__(self) -> int:
-        """Return how many records there are. Reads the table; a handle that writes does so once, and counts from then on."""
-        with self._while_open():
-            if self.read_only:
-                return self._of_one_state(len)
-            with self._commits.publishing:
-                if self._store.count is None:
-                    self._store.count = self._store.count_records()
-                count = self._store.count
-            transaction = self._commits.my_transaction()
-            return count if transaction is None else count + transaction.stage(self._store).count
-
-    def __bool__(self) -> bool:
-        return True  # an open handle is true, however many records it has
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield the ids of one committed state (with this thread's open transaction), ascending.
-
-        Reads the table as it goes. Beside a writer it raises SnapshotOvertaken when the writer takes that state away.
-        """
-        transaction = self._commits.my_transaction()
-        pending = {} if transaction is None else dict(transaction.stage(self._store).pending)
-        with self.snapshot() as then, self._while_open():
-            if not pending:
-                yield from then
-                return
-            changes = then.changes() | pending
-            for record_id, _ in self._store.items(changes):
-                yield record_id
-
-    def snapshot(self) -> Snapshot:
-        """Return one fixed state of the database, for reading, as a context manager. Costs nothing until writes follow.
-
-        It is the last committed one, without this thread's open transaction. Closing the database closes it.
-        """
-        with self._while_open():
-            then = self._view.snapshot(self._store)
-            if self._is_closed:  # meanwhile, and its snapshots with it, perhaps before this one was there
-                then.close()
-                raise self._closed_error()
-            return then
-
-    # Writing
-
-    def set(self, *, data: bytes | bytearray | memoryview, id: int | None = None) -> int:
-        """Store *data* (0 to 65535 bytes) as a record and return its id; as durable as `synchronous` says on return.
-
-        Incremental mode: without *id* a new record is made; with one, the existing record gets a new version.
-        Key-value mode: *id* is needed. Raises RecordTooLarge, IdOutOfRange, DatabaseFull, OurDBError (an id where none
-        may be, none where one must be), ReadOnly, DatabaseLocked, OSError (full disk); then nothing has changed.
-        """
-        commits = self._commits
-        if commits.plain and data.__class__ is bytes:
-            record_id: int | None = None
-            if commits.synchronous == "full":
-                record_id = self._set_durably(id, data)
-            elif commits.lock.acquire(False) or commits.acquire():
-                try:
-                    # Asked for now: until the lock was held, it may have been joined, closed or compacted.
-                    record_id = commit_one(self._commits, self._store, id, data, is_inlined=False)
-                finally:
-                    commits.lock.release()
-            if record_id is not None:
-                return record_id
-        transaction = commits.transaction
-        if transaction is not None and transaction.thread == get_ident() and commits.refusal is None:
-            return transaction.set(self._store, id, data)
-        with self._while_open(), self._commits.begin() as transaction:
-            return transaction.set(self._store, id, data)
-
-    def _set_durably(self, record_id: int | None, data: bytes) -> int | None:
-        """Commit one record durably, alone or together with what other threads set; None as `commit_one`."""
-        commits = self._commits
-        if not commits.writers.try_lead():
-            return commits.writers.write((self._store, record_id, data), self._set_group)
-        try:
-            commits.acquire()
-            try:
-                done = commit_one(self._commits, self._store, record_id, data, is_inlined=True)
-                ticket = commits.appended
-            finally:
-                commits.lock.release()
-            if done is not None:
-                commits.sync_up_to(ticket)
-            return done
-        finally:
-            commits.writers.hand_over()
-
-    def _set_group(self, items: list[tuple[Store, int | None, bytes]]) -> list[int] | None:
-        """Commit what several threads set, durably, or return None, nothing changed: each is to do it the general way."""
-        if any(store is not self._store for store, _, _ in items):
-            return None
-        try:
-            return self._commit_batch([(record_id, data) for _, record_id, data in items])
-        except (OSError, OurDBError):
-            return None  # whose fault it is, if anyone's, the general way tells
-
-    def delete(self, id: int) -> None:
-        """Remove a record and its history. Raises RecordNotFound, IdOutOfRange; durable as `set`."""
-        transaction = self._commits.transaction
-        if transaction is not None and transaction.thread == get_ident() and self._commits.refusal is None:
-            transaction.delete(self._store, id)
-            return
-        self.delete_many((id,))
-
-    def set_many(self, items: Iterable[tuple[int | None, bytes]]) -> list[int]:
-        """Store several (id, data) in one commit and return the ids; all or nothing. Errors as `set`.
-
-        Items are taken up to 128 at a time before they are stored: a generator may not find the last ones it gave.
-        """
-        if isinstance(items, (list, tuple)) and len(items) <= _BATCH_MAX:
-            ids = self._commit_batch(items)
-            if ids is not None:
-                return ids
-        with self._while_open(), self._commits.begin() as transaction:
-            return transaction.set_many(self._store, items)
-
-    def delete_many(self, ids: Iterable[int]) -> None:
-        """Remove several records in one commit; all or nothing, also where one of *ids* is not there. Errors as `delete`."""
-        ids = tuple(ids)
-        if len(ids) <= _BATCH_MAX and self._commit_batch((), ids) is not None:
-            return
-        with self._while_open(), self._commits.begin() as transaction:
-            for record_id in ids:
-                transaction.delete(self._store, record_id)
-
-    def write_batch(
-        self,
-        sets: Iterable[tuple[int | None, bytes | memoryview]],
-        deletes: Iterable[int] = (),
-        *,
-        joined_sets: Iterable[tuple[int | None, bytes | memoryview]] = (),
-        joined_deletes: Iterable[int] = (),
-    ) -> None:
-        """Set, then delete records here and in the database that this one is joined with, in one commit; all or nothing.
-
-        The same as a transaction that does so, in half of the time for a few records. Errors as `set` and `delete`.
-        """
-        # What the batch leaves to the transaction has to be there still: an iterator gives it once.
-        sets, joined_sets = _as_list(sets), _as_list(joined_sets)
-        deletes, joined_deletes = _as_list(deletes), _as_list(joined_deletes)
-        if self._commit_batch(sets, deletes, joined_sets, joined_deletes) is not None:
-            return
-        with self._while_open(), self._commits.begin() as transaction:
-            for member, some_sets, some_deletes in self._parts(sets, deletes, joined_sets, joined_deletes):
-                store = self._commits.stores[member]
-                transaction.set_many(store, some_sets)
-                for record_id in some_deletes:
-                    transaction.delete(store, record_id)
-
-    def _commit_batch(
-        self,
-        sets: Sets,
-        deletes: Sequence[int] = (),
-        joined_sets: Sets = (),
-        joined_deletes: Sequence[int] = (),
-    ) -> list[int] | None:
-        """Commit sets and deletes, and return the ids set; None, and nothing is changed, where a transaction has to do it."""
-        commits = self._commits
-        commits.acquire()
-        try:
-            if commits is not self._commits:  # joined or closed until the lock was held
-                return None
-            # Its stores are asked for now: until then, a compaction could put others in place, too.
-            ids = commit_batch(commits, self._parts(sets, deletes, joined_sets, joined_deletes))
-            ticket = commits.appended
-        finally:
-            commits.lock.release()
-        if ids is not None and commits.synchronous == "full":
-            commits.sync_up_to(ticket)
-        return ids
-
-    def _parts(
-        self, sets: Sets, deletes: Sequence[int], joined_sets: Sets, joined_deletes: Sequence[int]
-    ) -> list[Part]:
-        mine = self._commits.index(self._store)
-        if not (joined_sets or joined_deletes):
-            return [(mine, sets, deletes)]
-        if len(self._commits.stores) == 1:
-            raise OurDBError(f"{self.path} is not joined with another database")
-        return [(mine, sets, deletes), (1 - mine, joined_sets, joined_deletes)]
-
-    @contextmanager
-    def transaction(self) -> Iterator[OurDB]:
-        """Make all that this thread does to the database within the block one commit.
-
-        An exception rolls everything back and goes on. Nested blocks join: an exception in an inner one takes back what
-        was done in it. This thread's reads see its changes, others' do not before the commit. Other threads' writes
-        wait (`timeout`). Memory: some 130 bytes a record, besides a buffer of 1 MiB.
-        """
-        with self._while_open(), self._commits.begin():
-            yield self
 
     def join(self, other: OurDB) -> None:
         """Make this database and *other* commit together, see `ourdb.joined`."""
@@ -705,36 +305,20 @@ class OurDB:
         snapshot may be open in this process. Needs disk space for the survivors. Raises CorruptRecord where a record
         can't be read (`check`, `repair`), OSError (full disk); then nothing changed.
         """
+        from ourdb import maintenance
+
         with self._while_open():
             commits = self._commits
             commits.acquire()
             try:
-                if (
-                    commits is not self._commits
-                ):  # closed, and parted from what it was joined with, until the lock was held
+                if commits is not self._commits:  # closed, and parted from its partner, until the lock was held
                     raise self._closed_error()
-                if commits.transaction is not None:
-                    raise OurDBError("compact inside a transaction: commit it first")
-                if any(store.snapshots for store in commits.stores):
-                    raise OurDBError(f"{self.path}: a snapshot is open; close it before compact")
-                commits.end()
-                old = self._store
-                write_survivors(self._disk, old, keep_history=keep_history)
-                old.identity.advance(running=True)
-                finish_compaction(self._disk, self.path)
-                new = open_store(self._disk, self.path)
-                new.next_id = old.next_id
-                new.folder_lock, old.folder_lock = old.folder_lock, None
-                commits.stores[commits.index(old)] = new
-                self._store = new
-                new.identity.advance(running=False)
-            except BaseException as error:
-                if self._store.files.is_replaced:
-                    reason = f"{self.path}: a compaction was not finished ({error}); close and open again to go on"
-                    commits.refuse(lambda: OurDBError(reason))
-                raise
+                maintenance.compact(commits, self._store, self._go_on_with, keep_history=keep_history)
             finally:
                 commits.lock.release()
+
+    def _go_on_with(self, store: Store) -> None:
+        self._store = store
 
     def check(self) -> Iterator[Problem]:
         """Yield every problem of one committed state. A sound database yields nothing.
@@ -745,7 +329,7 @@ class OurDB:
         """
         from ourdb.check import check
 
-        for tries_left in range(_TRIES, -1, -1):
+        for tries_left in range(TRIES, -1, -1):
             is_quiet = True
             with self._while_open(), self.snapshot() as then:
                 try:

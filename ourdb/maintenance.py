@@ -1,22 +1,26 @@
-"""What is done to a whole database: counting and copying it."""
+"""What is done to a whole database: counting, copying and compacting it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
+from ourdb.commits import Commits
+from ourdb.compaction import finish_compaction, write_survivors
 from ourdb.disk import Disk
+from ourdb.errors import OurDBError
 from ourdb.folder import lookup_path
 from ourdb.identity import Identity
 from ourdb.location import split
 from ourdb.lookup import write_full
+from ourdb.opening import open_store
 from ourdb.record import encode
 from ourdb.record_files import RecordFiles
 from ourdb.snapshot import Snapshot
 from ourdb.store import Store
 
-__all__ = ["Backup", "backing_up", "stats"]
+__all__ = ["Backup", "backing_up", "compact", "stats"]
 
 _COPY_BYTES = 1 << 20
 
@@ -105,3 +109,30 @@ def backing_up(disk: Disk, dest: str) -> Iterator[Backup]:
     """Give a `Backup` in the new or empty folder *dest*; if the block fails, nothing of it stays. Raises FileExistsError."""
     with disk.new_folder(dest), closing(Backup(disk, dest)) as copy:
         yield copy
+
+
+def compact(commits: Commits, old: Store, go_on_with: Callable[[Store], None], *, keep_history: bool) -> None:
+    """Replace the files of *old* by new ones with the records that count; *go_on_with* is told the store that has them open.
+
+    Called with `commits.lock` held. Errors as `OurDB.compact`.
+    """
+    if commits.transaction is not None:
+        raise OurDBError("compact inside a transaction: commit it first")
+    if any(store.snapshots for store in commits.stores):
+        raise OurDBError(f"{old.folder}: a snapshot is open; close it before compact")
+    try:
+        commits.end()
+        write_survivors(old.disk, old, keep_history=keep_history)
+        old.identity.advance(running=True)
+        finish_compaction(old.disk, old.folder)
+        new = open_store(old.disk, old.folder)
+        new.next_id = old.next_id
+        new.folder_lock, old.folder_lock = old.folder_lock, None
+        commits.stores[commits.index(old)] = new
+        go_on_with(new)
+        new.identity.advance(running=False)
+    except BaseException as error:
+        if old.files.is_replaced:
+            reason = f"{old.folder}: a compaction was not finished ({error}); close and open again to go on"
+            commits.refuse(lambda: OurDBError(reason))
+        raise

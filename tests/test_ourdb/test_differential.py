@@ -30,7 +30,7 @@ _LIMITS: list[tuple[tuple[str, ...], list[int]]] = [
     (("ourdb.commits.RECORD_BYTES_MAX", "ourdb.one_set.RECORD_BYTES_MAX"), [500, 1 << 30]),
     (("ourdb.record_files.BUFFER_MAX",), [10, 500, 1 << 20]),
     (("ourdb.transaction.SETS_MAX",), [2, 5, 128]),
-    (("ourdb.db._BATCH_MAX",), [0, 3, 64]),
+    (("ourdb.writing._BATCH_MAX",), [0, 3, 64]),
     (("ourdb.lookup._BRIDGE_SLOTS",), [1, 3, 64]),
     (("ourdb.lookup._WRITE_SLOTS",), [2, 16, 1 << 14]),
     (("ourdb.record_files._OPEN_MAX",), [3, 64]),
