@@ -34,7 +34,7 @@ def copy(state: WritableState, src: str, dst: str) -> FSEntry:
 
 def copy_into(state: WritableState, src: str, dst: str) -> None:
     """Copy what is in the directory *src* into the directory *dst*; directories of one name are merged."""
-    (_, _, source), (_, _, target) = locate_both(state, src, dst, must_exist=True)
+    (_, _, source), (_, _, target) = locate_both(state, src, dst, must_exist=True, posix=True)
     if type(source) is not Directory or type(target) is not Directory:
         raise os_error(errno.ENOTDIR, src if type(source) is not Directory else dst)
     if is_inside(state, target, source.metadata.id):

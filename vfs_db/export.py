@@ -40,7 +40,7 @@ _O_NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 
 def export_file(state: State, path: str, host_path: str, options: Options) -> None:
     """Copy the file that *path* leads to, to *host_path* itself. A link there is replaced, not followed."""
-    entry = state.read(lambda: locate(state, path, follow=True, second_try=True)[2])
+    entry = state.read(lambda: locate(state, path, follow=True, second_try=True, posix=True)[2])
     if type(entry) is not File:
         raise os_error(errno.ENOENT if entry is None else errno.EISDIR, path)
     _export_file(state, entry, host_path, path, options)

@@ -22,7 +22,7 @@ from vfs_db.entries import File
 from vfs_db.errors import os_error
 from vfs_db.id_list import IdList
 from vfs_db.metadata import FileType
-from vfs_db.resolve import locate
+from vfs_db.resolve import locate, place_for_file
 from vfs_db.state import MissingEntry, State
 from vfs_db.tree import add
 
@@ -347,7 +347,7 @@ def open_for_reading(
 
 
 def _readable_id(state: State, path: str) -> int:
-    entry = locate(state, path, follow=True, second_try=True)[2]
+    entry = locate(state, path, follow=True, second_try=True, posix=True)[2]
     if type(entry) is not File:
         raise os_error(errno.ENOENT if entry is None else errno.EISDIR, path)
     return entry.metadata.id
@@ -388,9 +388,12 @@ def open_file(
 
 def _prepared_id(state: WritableState, path: str, kind: str) -> int:
     """Return the id of the file at *path*, as the mode wants it: made, emptied, or there."""
-    directory, name, entry = locate(state, path, follow=kind[0] != "x")
-    if entry is None and kind[0] == "r":
-        raise os_error(errno.ENOENT, path)
+    if kind[0] == "r":
+        directory, name, entry = locate(state, path, follow=True, posix=True)
+        if entry is None:
+            raise os_error(errno.ENOENT, path)
+    else:
+        directory, name, entry = place_for_file(state, path, follow=kind[0] != "x")
     if entry is not None and kind[0] == "x":
         raise os_error(errno.EEXIST, path)
     change = Change()

@@ -13,7 +13,7 @@ from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.id_set import IdSet
 from vfs_db.metadata import FileType
-from vfs_db.path import base
+from vfs_db.path import base, names_directory
 from vfs_db.resolve import locate, locate_both
 from vfs_db.state import damaged
 from vfs_db.tree import is_empty, is_inside, place, remove
@@ -58,6 +58,8 @@ def remove_tree(state: WritableState, path: str) -> None:
         raise os_error(errno.ENOENT, path)
     if entry.metadata.id == state.root_id:
         raise os_error(errno.EPERM, path)
+    if type(entry) is not Directory and names_directory(path):
+        raise os_error(errno.ENOTDIR, path)
     change = Change()
     remove(state, change, directory, entry, state.now())
     if type(entry) is Directory:

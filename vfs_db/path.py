@@ -8,7 +8,9 @@ from typing import Final, TypeAlias
 
 from vfs_db.errors import InvalidName, os_error
 
-__all__ = ["NAME_SIZE_MAX", "PathLike", "as_text", "base", "check_name", "join", "parts", "split"]
+__all__ = [
+    "NAME_SIZE_MAX", "PathLike", "as_text", "base", "check_name", "join", "names_directory", "parts", "split",
+]  # fmt: skip
 
 NAME_SIZE_MAX: Final = 255
 
@@ -28,6 +30,11 @@ def as_text(path: PathLike) -> str:
 def parts(path: str) -> list[str]:
     """Return the names in *path*, without empty ones and '.'; '..' stays, as only a walk knows where it leads."""
     return [part for part in path.split("/") if part and part != "."]
+
+
+def names_directory(path: str) -> bool:
+    """Say whether *path* ends so that, to POSIX, only a directory can be there: with a slash, or with '.'."""
+    return path.endswith(("/", "/."))
 
 
 def split(path: str) -> tuple[str, str]:

@@ -32,7 +32,8 @@ class ReadableFS:
     """A filesystem as far as it can be read.
 
     Every path starts at the root, with a leading slash or without. Links are followed within a path always, at its end
-    where content, a listing or `stat` is asked for. Errors are those of `os`. Any thread may call anything; a call sees
+    where content, a listing or `stat` is asked for. A slash at its end is passed over by the methods that the reference
+    has; to all others it asks for a directory, as it does in `os`. Errors are those of `os`. Any thread may call anything; a call sees
     one committed state, or, within a transaction, that of its own thread.
     """
 
@@ -45,18 +46,18 @@ class ReadableFS:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._state.store.metadata!r}>"
 
-    def _locate(self, path: PathLike, follow: bool) -> Place:
+    def _locate(self, path: PathLike, follow: bool, posix: bool = False) -> Place:
         """Return the place of *path* for reading."""
         text = path if type(path) is str else as_text(path)
-        return self._state.read(self._locate_now, text, follow)
+        return self._state.read(self._locate_now, text, follow, posix)
 
-    def _locate_now(self, path: str, follow: bool) -> Place:
-        return locate(self._state, path, follow=follow, second_try=True)
+    def _locate_now(self, path: str, follow: bool, posix: bool) -> Place:
+        return locate(self._state, path, follow=follow, second_try=True, posix=posix)
 
-    def _entry(self, path: PathLike, follow: bool) -> FSEntry:
+    def _entry(self, path: PathLike, follow: bool, posix: bool = False) -> FSEntry:
         if type(path) is str and (entry := self._state.peek(path, follow)) is not None:
             return entry
-        found = self._locate(path, follow)[2]
+        found = self._locate(path, follow, posix)[2]
         if found is None:
             raise os_error(errno.ENOENT, as_text(path))
         return found
@@ -73,7 +74,7 @@ class ReadableFS:
 
     def get_followed(self, path: PathLike) -> FSEntry:
         """Return the entry at *path*, or, for a link, what it leads to. Raises FileNotFoundError."""
-        return self._entry(path, True)
+        return self._entry(path, True, True)
 
     def get_path(self, entry: FSEntry) -> str:
         """Return the present absolute path of *entry*. Raises FileNotFoundError when it is gone."""
@@ -84,8 +85,8 @@ class ReadableFS:
         return self._answer(lambda: self._locate(path, False)[2] is not None)
 
     def lexists(self, path: PathLike) -> bool:
-        """The same as `exists`, under the name that `os.path` has for it."""
-        return self.exists(path)
+        """The same as `exists`, as `os.path` has it: what ends with a slash is a directory, or a link to one."""
+        return self._answer(lambda: self._locate(path, False, True)[2] is not None)
 
     def is_dir(self, path: PathLike) -> bool:
         """Say whether *path* is a directory, or a link to one."""
@@ -97,10 +98,10 @@ class ReadableFS:
 
     def is_symlink(self, path: PathLike) -> bool:
         """Say whether *path* is a link."""
-        return self.exists(path) and type(self.get(path)) is Symlink
+        return self._answer(lambda: type(self._entry(path, False, True)) is Symlink)
 
     def _is(self, path: PathLike, kind: type) -> bool:
-        return self._answer(lambda: type(self._entry(path, True)) is kind)
+        return self._answer(lambda: type(self._entry(path, True, True)) is kind)
 
     @staticmethod
     def _answer(question: Callable[[], bool]) -> bool:
@@ -121,11 +122,11 @@ class ReadableFS:
 
     def stat(self, path: PathLike) -> os.stat_result:
         """Return the attributes of what *path* leads to, see `attributes.stat_of`."""
-        return stat_of(self._entry(path, True))
+        return stat_of(self._entry(path, True, True))
 
     def lstat(self, path: PathLike) -> os.stat_result:
         """Return the attributes of *path* itself, a link's too. st_size of a link is its target's length in bytes."""
-        return stat_of(self._entry(path, False))
+        return stat_of(self._entry(path, False, True))
 
     # Directories
 

@@ -7,11 +7,11 @@ from typing import Final, TypeAlias
 
 from vfs_db.entries import Directory, FSEntry, Symlink
 from vfs_db.errors import os_error
-from vfs_db.path import check_name, parts
+from vfs_db.path import check_name, names_directory, parts
 from vfs_db.state import State
 from vfs_db.tree import find
 
-__all__ = ["LINKS_MAX", "Place", "directory", "entry", "locate", "locate_both"]
+__all__ = ["LINKS_MAX", "Place", "directory", "entry", "locate", "locate_both", "place_for_file"]
 
 LINKS_MAX: Final = 40
 
@@ -87,25 +87,33 @@ class _Walk:
             raise self.error(errno.ELOOP)
         if not link.target:
             raise self.error(errno.ENOENT)
-        names = parts(link.target)
-        if link.target.startswith("/"):
-            return self.place(self.root(), names, follow=True)
-        if not self._second_try:
-            return self.place(current, names, follow=True)
-        try:
-            place = self.place(current, names, follow=True)
-            if place[2] is not None:
-                return place
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        return self.place(self.root(), names, follow=True)
+        needs_directory = names_directory(link.target)
+        if self._second_try and not link.target.startswith("/"):
+            try:
+                place = self.place(current, link.target, follow=True, needs_directory=needs_directory)
+                if place[2] is not None:
+                    return place
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+            current = self.root()
+        start = self.root() if link.target.startswith("/") else current
+        return self.place(start, link.target, follow=True, needs_directory=needs_directory)
 
-    def place(self, start: Directory, names: list[str], *, follow: bool) -> Place:
-        """Return the place that *names* lead to; its directory must be there, what is in it need not."""
+    def place(self, start: Directory, path: str, *, follow: bool, needs_directory: bool) -> Place:
+        """Return the place that *path* leads to from *start*; its directory must be there, what is in it need not.
+
+        *needs_directory*: this too, as a directory or a link to one.
+        """
+        names = parts(path)
         if not names:
             return start, "", start
         current = self.directory(start, names[:-1])
-        return self.last(current, names[-1], follow=follow)
+        place = self.last(current, names[-1], follow=follow or needs_directory)
+        if needs_directory:
+            if place[2] is None:
+                raise self.error(errno.ENOENT)
+            self._as_directory(place[2])
+        return place
 
     def last(self, current: Directory, name: str, *, follow: bool) -> Place:
         """Return the place of *name* in *current*."""
@@ -121,16 +129,17 @@ class _Walk:
         return current, name, entry
 
 
-def locate(state: State, path: str, *, follow: bool, second_try: bool = False) -> Place:
+def locate(state: State, path: str, *, follow: bool, second_try: bool = False, posix: bool = False) -> Place:
     """Return the place of *path*: (directory, name, entry or None). *follow*: a link at the end is followed.
 
+    *posix*: a slash at its end asks for a directory, as it does of the system; else it says nothing.
     Raises FileNotFoundError or NotADirectoryError when there is no such directory, OSError: ELOOP (more than 40 links),
     ENAMETOOLONG, EINVAL (NUL), EIO (damage). Costs one lookup once the directory's path is known.
     """
     head, _, name = path.rpartition("/")
     if name in ("", ".", ".."):
         walk = _Walk(state, path, second_try=second_try)
-        return walk.place(walk.root(), parts(path), follow=follow)
+        return walk.place(walk.root(), path, follow=follow, needs_directory=posix and names_directory(path))
     transaction = state.transaction
     prefixes = transaction.prefixes if transaction is not None and transaction is state.mine() else state.prefixes
     directory_id = prefixes.get(head)
@@ -158,17 +167,27 @@ def locate(state: State, path: str, *, follow: bool, second_try: bool = False) -
     return walk.last(current, name, follow=follow)
 
 
-def locate_both(state: State, path: str, path2: str, *, must_exist: bool = False) -> tuple[Place, Place]:
+def place_for_file(state: State, path: str, *, follow: bool) -> Place:
+    """Return the place of *path* for a file that is made where nothing is: as `locate` with *posix*, and IsADirectoryError."""
+    if not path.endswith("/"):
+        return locate(state, path, follow=follow, posix=True)
+    locate(state, path, follow=False)  # what is wrong before the last name is said first
+    raise os_error(errno.EISDIR, path)
+
+
+def locate_both(
+    state: State, path: str, path2: str, *, must_exist: bool = False, posix: bool = False
+) -> tuple[Place, Place]:
     """Return the places of the two paths of one operation, links at their ends not followed; errors name both.
 
     With *must_exist*, what is wrong with the first is said before the second is looked at: a copy opens its
     source first, where rename(2) walks to both folders and only then looks for the names.
     """
     try:
-        first = locate(state, path, follow=False)
+        first = locate(state, path, follow=False, posix=posix)
         if must_exist and first[2] is None:
             raise os_error(errno.ENOENT, path)
-        return first, locate(state, path2, follow=False)
+        return first, locate(state, path2, follow=False, posix=posix)
     except OSError as error:
         error.filename, error.filename2 = path, path2
         raise

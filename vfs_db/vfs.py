@@ -14,7 +14,7 @@ from vfs_db.database import Database, HasSnapshot
 from vfs_db.entries import Directory
 from vfs_db.path import PathLike, as_text
 from vfs_db.reading import ReadableFS
-from vfs_db.resolve import locate
+from vfs_db.resolve import place_for_file
 from vfs_db.state import State
 from vfs_db.store import Store
 from vfs_db.writing import WritableFS
@@ -97,7 +97,7 @@ class DatabaseVFS(WritableFS):
 
         options = Options(progress or (lambda _path, _size: None), may_replace, update)
         with self.transaction():
-            parent, name, _ = locate(self._state, as_text(path), follow=True)
+            parent, name, _ = place_for_file(self._state, as_text(path), follow=True)
             import_one(self._state, os.fspath(host_path), parent, name, options)
 
     def export_tree(
@@ -159,7 +159,7 @@ class DatabaseVFS(WritableFS):
         """Return the figures of the disk that the databases are on, as `os.statvfs`; zeros for databases in memory."""
         from vfs_db import maintenance
 
-        self._entry(path, True)
+        self.get_followed(path)
         return maintenance.statvfs(self._state)
 
     def history(self, path: PathLike, limit: int = 100) -> list[Version]:

@@ -169,7 +169,8 @@ class WritableFS(ReadableFS):
 
     def _touch(self, path: str, mode: int, exist_ok: bool) -> FSEntry:
         state = self._state
-        directory, name, entry = locate(state, path, follow=exist_ok)  # a link that leads nowhere is there, too
+        # Without exist_ok, a link that leads nowhere is there, too.
+        directory, name, entry = locate(state, path, follow=exist_ok, posix=True)
         change = Change()
         now = state.now()
         if entry is None:
@@ -263,7 +264,7 @@ class WritableFS(ReadableFS):
         return self._changing(self._truncate, as_text(path), size)
 
     def _truncate(self, path: str, size: int) -> File:
-        file = locate(self._state, path, follow=True)[2]
+        file = locate(self._state, path, follow=True, posix=True)[2]
         if type(file) is not File:
             raise os_error(errno.ENOENT if file is None else errno.EISDIR, path)
         if size < 0:
@@ -323,7 +324,7 @@ class WritableFS(ReadableFS):
         return saved
 
     def _set(self, path: str, follow: bool, fields: dict[str, Any]) -> FSEntry:
-        entry = locate(self._state, path, follow=follow)[2]
+        entry = locate(self._state, path, follow=follow, posix=True)[2]
         if entry is None:
             raise os_error(errno.ENOENT, path)
         return self._saved(Change(), entry, **fields)

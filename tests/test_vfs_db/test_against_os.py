@@ -27,7 +27,7 @@ BELOW = ["x", "y", "z"]
 paths = st.builds(
     lambda top, below: "/".join([top, *below]), st.sampled_from(TOP), st.lists(st.sampled_from(BELOW), max_size=3)
 )
-dotted_paths = st.builds(lambda path, tail: path + tail, paths, st.sampled_from(["", "/", "/..", "/./y", "//z"]))
+dotted_paths = st.builds(lambda path, tail: path + tail, paths, st.sampled_from(["", "/", "/.", "/..", "/./y", "//z"]))
 odd_paths = st.one_of(
     paths,
     paths,
@@ -55,7 +55,7 @@ operations = st.one_of(
     st.tuples(st.just("append"), odd_paths, contents),
     st.tuples(st.just("patch"), paths, offsets, contents),
     st.tuples(st.just("use"), odd_paths, modes, offsets, contents, st.one_of(st.none(), offsets)),
-    st.tuples(st.just("truncate"), paths, offsets),
+    st.tuples(st.just("truncate"), odd_paths, offsets),
     st.tuples(st.just("read"), odd_paths),
     st.tuples(st.just("listdir"), odd_paths),
     st.tuples(st.just("readlink"), odd_paths),
@@ -67,9 +67,10 @@ operations = st.one_of(
     st.tuples(st.just("rename"), paths, paths),
     st.tuples(st.just("rename"), dotted_paths, dotted_paths),
     st.tuples(st.just("move"), paths, paths),
-    st.tuples(st.just("chmod"), paths, st.sampled_from([0o755, 0o700, 0o4711])),
-    st.tuples(st.just("utime"), paths, st.integers(0, 1 << 31)),
-    st.tuples(st.just("rmtree"), paths),
+    st.tuples(st.just("chmod"), dotted_paths, st.sampled_from([0o755, 0o700, 0o4711])),
+    st.tuples(st.just("utime"), dotted_paths, st.integers(0, 1 << 31)),
+    st.tuples(st.just("kinds"), dotted_paths),
+    st.tuples(st.just("rmtree"), dotted_paths),
     st.tuples(st.just("copytree"), paths, paths),
     st.tuples(st.just("walk"), paths),
 )
@@ -108,6 +109,10 @@ class OnDisk:
                 kept.append(part)
         return os.path.join(self.root, *kept)
 
+    def given(self, path: str) -> str:
+        """Return the host's path for what the reference has not: a slash at the end counts, as it does to the system."""
+        return self.at(path) + "/" * path.endswith("/") + "/." * path.endswith("/.")
+
     def movable(self, path: str) -> str:
         """Return the host's path; the root can't be deleted or moved (EPERM is our word for it)."""
         found = self.at(path)
@@ -135,16 +140,16 @@ class OnDisk:
             file.write(data)
 
     def patch(self, path: str, offset: int, data: bytes) -> None:
-        with open(self.at(path), "r+b") as file:
+        with open(self.given(path), "r+b") as file:
             file.seek(offset)
             file.write(data)
 
     def use(self, path: str, mode: str, offset: int, data: bytes, size: int | None) -> list[Any]:
-        with open(self.at(path), mode) as file:
+        with open(self.given(path), mode) as file:
             return _used(cast("IO[bytes]", file), offset, data, size)
 
     def truncate(self, path: str, size: int) -> None:
-        os.truncate(self.at(path), size)
+        os.truncate(self.given(path), size)
 
     def read(self, path: str) -> bytes:
         return Path(self.at(path)).read_bytes()
@@ -156,10 +161,10 @@ class OnDisk:
         return os.readlink(self.at(path)).removeprefix(self.root)
 
     def stat(self, path: str) -> Any:
-        return _shape(os.stat(self.at(path)))
+        return _shape(os.stat(self.given(path)))
 
     def lstat(self, path: str) -> Any:
-        found = os.lstat(self.at(path))
+        found = os.lstat(self.given(path))
         if stat.S_ISLNK(found.st_mode):
             return "link"
         return _shape(found)
@@ -176,13 +181,18 @@ class OnDisk:
     move = rename
 
     def chmod(self, path: str, mode: int) -> None:
-        os.chmod(self.at(path), mode)
+        os.chmod(self.given(path), mode)
 
     def utime(self, path: str, when: int) -> int:
-        os.utime(self.at(path), (when, when))
-        return int(os.stat(self.at(path)).st_mtime)
+        os.utime(self.given(path), (when, when))
+        return int(os.stat(self.given(path)).st_mtime)
+
+    def kinds(self, path: str) -> list[bool]:
+        return [ask(self.given(path)) for ask in (os.path.lexists, os.path.isdir, os.path.isfile, os.path.islink)]
 
     def rmtree(self, path: str) -> None:
+        if self.given(path) != self.at(path) and not stat.S_ISDIR(os.lstat(self.at(path)).st_mode):
+            raise OSError(errno.ENOTDIR, "of a link, rmtree would delete what is in the folder, and then fail")
         if os.path.isdir(self.at(path)) and not os.path.islink(self.at(path)):
             shutil.rmtree(self.movable(path))
         else:
@@ -292,6 +302,9 @@ class OnOurs:
         self.fs.utime(path, (when, when))
         return int(self.fs.stat(path).st_mtime)
 
+    def kinds(self, path: str) -> list[bool]:
+        return [ask(path) for ask in (self.fs.lexists, self.fs.is_dir, self.fs.is_file, self.fs.is_symlink)]
+
     def rmtree(self, path: str) -> None:
         self.fs.remove_tree(path)
 
@@ -300,7 +313,8 @@ class OnOurs:
 
     def walk(self, path: str) -> Any:
         return sorted(
-            (where.strip("/"), sorted(directories), sorted(files)) for where, directories, files in self.fs.walk(path)
+            (os.path.normpath(where).strip("/"), sorted(directories), sorted(files))
+            for where, directories, files in self.fs.walk(path)
         )
 
 
@@ -382,6 +396,35 @@ def usual_umask() -> Any:
     old = os.umask(0o022)
     yield
     os.umask(old)
+
+
+SLASHED = (
+    *(("use", mode, 0, b"12", None) for mode in ("rb", "r+b", "wb", "w+b", "xb", "ab")),
+    ("read",), ("write", b"new"), ("append", b"more"), ("truncate", 1), ("create",), ("mkdir",), ("makedirs", False),
+    ("makedirs", True), ("symlink", "y"), ("listdir",), ("readlink",), ("stat",), ("lstat",), ("kinds",), ("unlink",),
+    ("rmdir",), ("rename", "moved"), ("rename", "A"), ("rename", "empty/"), ("copytree", "copied"), ("chmod", 0o700),
+    ("utime", 5), ("rmtree",), ("walk",),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["", "/", "//", "/."])
+@pytest.mark.parametrize("step", SLASHED, ids=lambda step: "-".join(map(str, step[:2])))
+def test_a_slash_at_the_end_does_what_the_system_does(step: tuple[Any, ...], end: str) -> None:
+    """To what the reference has it says nothing, which is the contract; `OnDisk.at` takes it away there."""
+    tree: list[tuple[Any, ...]] = [
+        ("write", "f", b"1234"), ("makedirs", "full/x", False), ("mkdir", "empty"), ("mkdir", "A"),
+        ("symlink", "to_f", "f"), ("symlink", "to_full", "full"), ("symlink", "to_empty", "/empty"),
+        ("symlink", "slashed_f", "f/"), ("symlink", "slashed_empty", "empty/"), ("symlink", "dangling", "nothing"),
+        ("symlink", "loop", "loop"),
+    ]  # fmt: skip
+    name, *more = step
+    makes = name in ("write", "append") or (name == "use" and more[0] in ("wb", "w+b", "ab", "a+b"))
+    for path in (
+        "f", "full", "empty", "to_f", "to_full", "to_empty", "slashed_f", "slashed_empty", "dangling", "loop", "new", "f/x",
+        "new/x", "full/new",
+    ):  # fmt: skip
+        if path != "slashed_f" or not makes:  # the system says EISDIR then, we ENOTDIR
+            run_in_new_folder(in_memory, [*tree, (name, path + end, *more)])
 
 
 @pytest.mark.parametrize("kind", MAKERS)

@@ -470,3 +470,21 @@ def test_folder_that_becomes_a_link_while_it_is_exported_to_is_not_followed(
         fs.export_tree("/t", out, change)
     assert list(outside.iterdir()) == []
     assert stat.S_IMODE(outside.stat().st_mode) == 0o755
+
+
+def test_a_slash_at_the_end_asks_for_a_directory(fs: DatabaseVFS, tmp_path: Path) -> None:
+    fs.dir_create("d")
+    fs.file_write("d/f", b"1")
+    fs.link_create("d", "to_d")
+    fs.dir_create("e")
+    fs.copy_into("to_d/", "e")
+    assert fs.file_read("e/f") == b"1"
+    with pytest.raises(NotADirectoryError):
+        fs.copy_into("to_d", "e")
+    with pytest.raises(NotADirectoryError):
+        fs.export_file("d/f/", tmp_path / "f")
+    (tmp_path / "host").write_bytes(b"2")
+    for path in ("new/", "d/f/"):
+        with pytest.raises(IsADirectoryError):
+            fs.import_file(tmp_path / "host", path)
+    assert not fs.exists("new")
