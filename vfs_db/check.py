@@ -304,7 +304,7 @@ def check(state: WritableState, databases: Store) -> Iterator[Problem]:
     Raises Overtaken where a writing process has gone on: what was found until then is of the state before.
     """
     try:
-        with state.lock:
+        with state.alone():
             yield from Survey(state).run()
             for name, database in (("data", databases.data), ("metadata", databases.metadata)):
                 if hasattr(database, "check"):

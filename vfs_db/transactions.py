@@ -6,8 +6,10 @@ goes to the database at once where that can take it back.
 
 from __future__ import annotations
 
+import errno
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from vfs_db.change import Block, Change, OpenFile, OpenTransaction
@@ -32,6 +34,18 @@ class Transactions(Publisher):
     def __init__(self, store: Store) -> None:
         super().__init__(store)
         self._open_files_max = _OPEN_FILES_MIN
+        self._wait = -1.0
+        """Seconds to wait for another thread's transaction; below 0: as long as it takes."""
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the writers' lock, for what needs it without writing entries. Raises TimeoutError as `acquire`."""
+        if not self.lock.acquire(True, self._wait):
+            raise TimeoutError(errno.ETIMEDOUT, f"another thread's transaction lasted longer than {self._wait} s")
+        try:
+            yield
+        finally:
+            self.lock.release()
 
     def open_block(self) -> None:
         """Open a transaction, or a block in the one that is open."""

@@ -117,7 +117,7 @@ class DatabaseVFS(WritableFS):
             with self.snapshot() as then:
                 then.export_tree(path, host_dir, progress, may_replace=may_replace, update=update)
         else:
-            with self._state.lock:
+            with self._state.alone():
                 super().export_tree(path, host_dir, progress, may_replace=may_replace, update=update)
 
     def copy_into(self, src: PathLike, dst: PathLike) -> None:
@@ -210,7 +210,7 @@ class DatabaseVFS(WritableFS):
         """
         from vfs_db import maintenance
 
-        with self._state.lock:
+        with self._state.alone():
             self._state.check_open()
             if strict_v1:
                 from vfs_db.version_1 import to_version_1
@@ -242,10 +242,10 @@ class DatabaseVFS(WritableFS):
     def sync(self) -> None:
         """Make all finished calls survive a power cut, where the databases can. Costs some fsyncs.
 
-        Waits for another thread's transaction. Raises what the databases do: ourdb.OurDBError in a transaction of this
+        Waits for another thread's transaction (TimeoutError). Raises what the databases do: ourdb.OurDBError in a transaction of this
         thread, ourdb.ReadOnly.
         """
-        with self._state.lock:
+        with self._state.alone():
             self._state.check_open()
             self._state.databases.each("sync")
 

@@ -193,6 +193,40 @@ def test_waiting_for_a_transaction_is_bounded_by_the_timeout() -> None:
         assert isinstance(in_thread(lambda: fs.exists("f")), bool), "reading does not wait"
 
 
+@pytest.mark.parametrize("kind", ["memory", "ourdb"])
+def test_whatever_waits_for_a_transaction_is_bounded_by_the_timeout(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host" / "f").write_bytes(b"1")
+    is_memory = kind == "memory"
+    with (
+        vfs_db.new(MemoryDatabase(), MemoryDatabase(), timeout=0.01)
+        if is_memory
+        else vfs_db.open(tmp_path / "vfs", timeout=0.01)
+    ) as fs:
+        fs.makedirs("d/e")
+        waiting: dict[str, Callable[[], object]] = {
+            "import_tree": lambda: fs.import_tree(tmp_path / "host", "d"),
+            "import_file": lambda: fs.import_file(tmp_path / "host" / "f", "f"),
+            "copy": lambda: fs.copy("d", "copy"),
+            "copy_into": lambda: fs.copy_into("d", "d/e"),
+            "makedirs": lambda: fs.makedirs("new/new"),
+            "open": lambda: fs.open("f", "wb"),
+            "transaction": lambda: fs.transaction().__enter__(),
+            "check": lambda: list(fs.check()),
+            "repair": fs.repair,
+            "compact": fs.compact,
+            "compact to version 1": lambda: fs.compact(strict_v1=True),
+            "sync": fs.sync,
+        }
+        if is_memory:  # else it is of a snapshot, and waits for nobody
+            waiting["export_tree"] = lambda: fs.export_tree("/", tmp_path / "out")
+        with fs.transaction():
+            fs.file_create("f")
+            for name, call in waiting.items():
+                assert isinstance(in_thread(call), TimeoutError), name
+        assert list(fs.check()) == []
+
+
 def test_plain_database_sees_content_before_entries_before_frees() -> None:
     """Without transactions a kill between any two writes leaves a valid tree."""
     log: list[tuple[str, str, int]] = []
