@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from typing import Final
 
@@ -138,13 +139,13 @@ def _export_link(entry: Symlink, host_path: str, options: Options) -> None:
     if not _is_wanted(entry, host_path, options):
         return
     partial = _partial(host_path)
-    os.symlink(entry.target, partial)
     try:
+        os.symlink(entry.target, partial)
         if os.utime in os.supports_follow_symlinks:
             os.utime(partial, ns=_times(entry), follow_symlinks=False)
         os.replace(partial, host_path)
-    except BaseException:
-        os.unlink(partial)
+    except BaseException as error:
+        _give_up(partial, host_path, error)
         raise
 
 
@@ -153,11 +154,11 @@ def _export_file(state: State, entry: File, host_path: str, path: str, options: 
         return
     partial = _partial(host_path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _O_NOFOLLOW | _O_BINARY
-    descriptor = os.open(partial, flags, 0o600)
     try:
+        descriptor = os.open(partial, flags, 0o600)
         try:
             for data in _pieces(state, entry):
-                _write(descriptor, data)
+                _write(descriptor, data, host_path)
                 if data:
                     options.progress(path, len(data))
             if hasattr(os, "fchmod"):
@@ -169,17 +170,29 @@ def _export_file(state: State, entry: File, host_path: str, path: str, options: 
         if os.utime not in os.supports_fd:
             os.utime(partial, ns=_times(entry))
         os.replace(partial, host_path)
-    except BaseException:
-        os.unlink(partial)
+    except BaseException as error:
+        _give_up(partial, host_path, error)
         raise
 
 
-def _write(descriptor: int, data: bytes) -> None:
-    written = os.write(descriptor, data)
-    if written < len(data):
-        left = memoryview(data)[written:]
-        while left:
-            left = left[os.write(descriptor, left) :]
+def _give_up(partial: str, host_path: str, error: BaseException) -> None:
+    """Remove *partial*, and let *error* name *host_path*, which is what its reader knows."""
+    with suppress(OSError):  # it was not made, or is renamed already
+        os.unlink(partial)
+    if isinstance(error, OSError) and error.filename == partial:
+        error.filename, error.filename2 = host_path, None
+
+
+def _write(descriptor: int, data: bytes, host_path: str) -> None:
+    try:
+        written = os.write(descriptor, data)
+        if written < len(data):
+            left = memoryview(data)[written:]
+            while left:
+                left = left[os.write(descriptor, left) :]
+    except OSError as error:
+        error.filename = host_path
+        raise
 
 
 def _pieces(state: State, file: File) -> Iterator[bytes]:

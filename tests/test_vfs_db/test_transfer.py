@@ -488,3 +488,26 @@ def test_a_slash_at_the_end_asks_for_a_directory(fs: DatabaseVFS, tmp_path: Path
         with pytest.raises(IsADirectoryError):
             fs.import_file(tmp_path / "host", path)
     assert not fs.exists("new")
+
+
+def test_errors_of_an_export_name_the_path_that_was_asked_for(fs: DatabaseVFS, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    fs.file_write("f", b"1" * 3000)
+    wanted = str(tmp_path / "missing" / "f")
+    with pytest.raises(FileNotFoundError) as caught:
+        fs.export_file("f", wanted)
+    assert (caught.value.filename, caught.value.filename2) == (wanted, None)
+    wanted = str(tmp_path / "f")
+    with pytest.raises(IsADirectoryError) as caught_too:
+        fs.export_file("f", wanted, lambda _path, _size: os.mkdir(wanted))
+    assert (caught_too.value.filename, caught_too.value.filename2) == (wanted, None)
+    os.rmdir(wanted)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as full:
+            fs.export_file("f", wanted)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert full.value.filename == wanted
+    assert not list(tmp_path.rglob(".vfs-part*"))
