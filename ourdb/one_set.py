@@ -10,7 +10,8 @@ import struct
 from typing import Final
 from zlib import crc32
 
-from ourdb.commits import INLINE_MAX, OVERLAY_MAX, RECORD_BYTES_MAX, Commits
+from ourdb.checkpoints import OVERLAY_MAX, RECORD_BYTES_MAX
+from ourdb.commits import INLINE_MAX, Commits
 from ourdb.config import RECORD_DATA_MAX
 from ourdb.journal import INLINED, OPERATION, PREFIX, SET
 from ourdb.record import PACK_HEADER

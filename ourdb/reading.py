@@ -52,7 +52,7 @@ class ReadableDB:
         store = self._store
         if id.__class__ is int and self._commits.transaction is None and not self.read_only:
             try:
-                epoch = store.epoch
+                version = store.version
                 location = store.overlay.get(id)
                 if location is None and id >= 0:
                     table = store.table
@@ -65,7 +65,7 @@ class ReadableDB:
                     size, crc, _ = _unpack_header(mapped, position)
                     position += HEADER_SIZE
                     data = mapped[position : position + size]
-                    if size and epoch == store.epoch and crc32(data) == crc:
+                    if size and version == store.version and crc32(data) == crc:
                         return data
             except (KeyError, ValueError, struct.error):
                 pass  # not mapped that far, or closed: the general way tells
@@ -78,13 +78,13 @@ class ReadableDB:
         """
         there = self._verified(id)
         if there is not None:
-            store, epoch, mapped, at, size = there
+            store, version, mapped, at, size = there
             if 0 <= start < size:
                 stop = start + len(buffer)
                 if stop > size:  # noqa: PLR1730 - min() costs a tenth of the call
                     stop = size
                 buffer[: stop - start] = memoryview(mapped)[at + start : at + stop]
-                if epoch == store.epoch:
+                if version == store.version:
                     return stop - start
         with self._while_open():
             checked = self._store.check_id(id)
@@ -98,7 +98,7 @@ class ReadableDB:
         store = self._store
         if id.__class__ is int and id >= 0 and self._commits.transaction is None and not self.read_only:
             try:
-                epoch = store.epoch
+                version = store.version
                 location = store.overlay.get(id)
                 if location is None:
                     table = store.table
@@ -108,19 +108,19 @@ class ReadableDB:
                 if 0 <= start <= stop <= files.verified[location]:
                     at = (location & POSITION_MASK) + HEADER_SIZE
                     data = files.maps[location >> 32][at + start : at + stop]
-                    if epoch == store.epoch:
+                    if version == store.version:
                         return data
             except (KeyError, ValueError):
                 pass  # not mapped that far, not verified, or closed: the general way tells
         return part_of(self.read_into, id, start, stop)
 
     def _verified(self, record_id: int) -> tuple[Store, int, mmap, int, int] | None:
-        """Return where the data of a record is that was verified before: store, its epoch, map, position, size; None says nothing."""
+        """Return where the data of a record is that was verified before: store, its version, map, position, size; None says nothing."""
         # Written plainly, as `get`.
         store = self._store
         if record_id.__class__ is not int or record_id < 0 or self._commits.transaction is not None or self.read_only:
             return None
-        epoch = store.epoch
+        version = store.version
         try:
             location = store.overlay.get(record_id)
             if location is None:
@@ -130,7 +130,7 @@ class ReadableDB:
                 location = int.from_bytes(table.map[at : at + keysize], "big")
             files = store.files
             size = files.verified[location]
-            return store, epoch, files.maps[location >> 32], (location & POSITION_MASK) + HEADER_SIZE, size
+            return store, version, files.maps[location >> 32], (location & POSITION_MASK) + HEADER_SIZE, size
         except (KeyError, ValueError):
             return None  # not mapped that far, or closed: the general way tells
 

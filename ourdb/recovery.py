@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Final
 from zlib import crc32
 
-from ourdb.commits import Commits
+from ourdb.checkpoints import JournaledStores
 from ourdb.config import RECORD_DATA_MAX
 from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, OurDBError
@@ -40,6 +40,7 @@ from ourdb.store import Inlined, Store
 __all__ = ["members_of", "recover", "replay"]
 
 _NO_BOOT_ID: Final = bytes(16)
+_GUARD_MAX: Final = 64 << 20
 
 
 def recover(disk: Disk, store: Store, open_partner: Callable[[Pointer], Store]) -> None:
@@ -52,7 +53,7 @@ def recover(disk: Disk, store: Store, open_partner: Callable[[Pointer], Store]) 
     if pointer is not None:
         _check_partner(disk, store, pointer)
     if pointer is None and not disk.exists(journal_path(folder)):
-        store.guard_end()
+        _guard_end(store)
     elif disk.exists(journal_path(folder)):
         if pointer is None:
             _recover_group(disk, [store], store)
@@ -66,6 +67,31 @@ def recover(disk: Disk, store: Store, open_partner: Callable[[Pointer], Store]) 
         with suppress(FileNotFoundError):
             disk.unlink(pointer_path(store.folder))
         disk.sync_folder(store.folder)
+
+
+def _guard_end(store: Store) -> None:
+    """Put bytes that are no record where the last record file was cut since the last clean close.
+
+    Else new records would take the places of those lost, and be found under their ids; zeros would be empty records.
+    Raises CorruptRecord if much is gone: then nothing is written.
+    """
+    number, size = store.identity.end
+    found = store.files.size(number)
+    if number < store.files.end_file or found >= size:
+        return
+    if size - found > _GUARD_MAX or number >= FILE_COUNT_MAX:
+        raise CorruptRecord(
+            store.files.path(number),
+            found,
+            f"the file has {found} bytes, and had {size} when the database was closed; read_only=True reads what is "
+            "left, `python -m ourdb repair` keeps what is whole",
+        )
+    if not found:
+        store.files.write(number, 0, b"\0")
+    start = max(1, found)
+    store.files.write(number, start, b"\xff" * (size - start))
+    store.files.sync()
+    store.files.find_end()
 
 
 def _check_partner(disk: Disk, store: Store, pointer: Pointer) -> None:
@@ -100,10 +126,9 @@ def _recover_group(disk: Disk, stores: list[Store], asked_for: Store) -> None:
     except BaseException:
         journal.close()
         raise
-    commits = Commits(disk, stores[0], "normal", 0.0)
-    commits.stores = [member for member in members if member is not None] or stores[:1]
-    commits.journal = journal
-    commits.end()
+    recovered = JournaledStores(disk, [member for member in members if member is not None] or stores[:1], "normal")
+    recovered.journal = journal
+    recovered.end()
 
 
 def members_of(header: JournalHeader | None, stores: list[Store]) -> list[Store | None]:

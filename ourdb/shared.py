@@ -126,7 +126,7 @@ class Viewer:
                         continue
                     self._epochs = epochs
                     for store in self.stores:
-                        store.epoch += 1
+                        store.version += 1
                     return
             raise OurDBError(
                 f"{self.stores[0].folder}: the writer checkpoints faster than this process can read; try again"

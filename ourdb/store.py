@@ -3,9 +3,9 @@
 A store reads; what may be written, and when, `ourdb.commits` decides.
 
 Where a record is: the overlay (id -> location, 0 = deleted) if the id is in it, else the table's slot. Only a
-checkpoint changes slots, and only those of ids in the overlay; it replaces the overlay when all are written. `epoch`
+checkpoint changes slots, and only those of ids in the overlay; it replaces the overlay when all are written. `version`
 counts the starts of checkpoints, so a reader that found no overlay entry and then read a slot knows from an unchanged
-epoch that the slot was not being written meanwhile.
+version that the slot was not being written meanwhile.
 """
 
 from __future__ import annotations
@@ -26,11 +26,9 @@ from ourdb.identity import Identity
 from ourdb.location import POSITION_MASK
 from ourdb.lookup import LookupTable, read_inc
 from ourdb.record import HEADER, HEADER_SIZE, encode
-from ourdb.record_files import FILE_COUNT_MAX, RecordFiles
+from ourdb.record_files import RecordFiles
 
 __all__ = ["Inlined", "Keeper", "Store", "part_of"]
-
-_GUARD_MAX: Final = 64 << 20
 
 unpack_header: Final = HEADER.unpack_from
 from_bytes: Final = int.from_bytes
@@ -63,7 +61,7 @@ class Store:
         self.plain_limit = min(config.file_size, 1 << 8 * min(config.keysize, 4))
         """Position from which on an append needs a new file, or has no room."""
         self.overlay: dict[int, int] = {}
-        self.epoch = 0
+        self.version = 0
         self.zeros: list[tuple[int, int]] = []
         """Locations and sizes of deleted records, to be overwritten by the next checkpoint."""
         self.next_id = 0
@@ -100,30 +98,6 @@ class Store:
                 next_id = record_id + 1
             self.next_id = next_id
 
-    def guard_end(self) -> None:
-        """Put bytes that are no record where the last record file was cut since the last clean close.
-
-        Else new records would take the places of those lost, and be found under their ids; zeros would be empty records.
-        Raises CorruptRecord if much is gone: then nothing is written.
-        """
-        number, size = self.identity.end
-        found = self.files.size(number)
-        if number < self.files.end_file or found >= size:
-            return
-        if size - found > _GUARD_MAX or number >= FILE_COUNT_MAX:
-            raise CorruptRecord(
-                self.files.path(number),
-                found,
-                f"the file has {found} bytes, and had {size} when the database was closed; read_only=True reads what is "
-                "left, `python -m ourdb repair` keeps what is whole",
-            )
-        if not found:
-            self.files.write(number, 0, b"\0")
-        start = max(1, found)
-        self.files.write(number, start, b"\xff" * (size - start))
-        self.files.sync()
-        self.files.find_end()
-
     def reopen_if_replaced(self) -> None:
         """Open the table and the record files anew if a compaction in another process has replaced them."""
         if self.table.is_in_place():
@@ -145,11 +119,11 @@ class Store:
     def locate(self, record_id: int) -> int:
         """Return the committed location of a record, 0 if there is none."""
         while True:
-            epoch = self.epoch
+            version = self.version
             location = self.overlay.get(record_id)
             if location is None:
                 location = self.table.slot(record_id)
-            if epoch == self.epoch:
+            if version == self.version:
                 return location
 
     def read(self, record_id: int, locate: Callable[[int], int]) -> bytes:
@@ -159,7 +133,7 @@ class Store:
         valid empty record: what looks wrong or empty is believed only if the record is still where it was.
         """
         while True:
-            epoch = self.epoch
+            version = self.version
             location = locate(record_id)
             if not location:
                 raise RecordNotFound(f"Record not found: id {record_id} in {self.folder}")
@@ -170,7 +144,7 @@ class Store:
                     return data
             except CorruptRecord as error:
                 problem = error
-            if locate(record_id) == location and epoch == self.epoch:
+            if locate(record_id) == location and version == self.version:
                 if problem is not None:
                     raise problem
                 return data
@@ -219,16 +193,16 @@ class Store:
         if start < 0:
             raise ValueError(f"start must be 0 or more, not {start!r}")
         while True:
-            epoch, files = self.epoch, self.files
+            version, files = self.version, self.files
             location = locate(record_id)
             whole = self._verified(location) if location else None
             if whole is None:
                 whole = memoryview(self.read(record_id, locate))
-            elif epoch == self.epoch:
+            elif version == self.version:
                 files.note_verified(location, len(whole))
             part = whole[start : start + len(buffer)]
             buffer[: len(part)] = part
-            if epoch == self.epoch:
+            if version == self.version:
                 return len(part)
 
     def _verified(self, location: int) -> memoryview | None:
@@ -255,17 +229,17 @@ class Store:
         if depth < 0:
             raise ValueError(f"depth must be 0 or more, not {depth!r}")
         while True:
-            epoch = self.epoch
+            version = self.version
             location = locate(record_id)
             if not location:
                 raise RecordNotFound(f"Record not found: id {record_id} in {self.folder}")
             try:
                 versions = self._versions(location, depth)
             except CorruptRecord:
-                if epoch == self.epoch and locate(record_id) == location:
+                if version == self.version and locate(record_id) == location:
                     raise
                 continue
-            if epoch == self.epoch:
+            if version == self.version:
                 return versions
 
     def _versions(self, location: int, depth: int) -> list[bytes]:

@@ -371,7 +371,7 @@ def test_databases_of_different_levels_are_not_joined(tmp_path: Path) -> None:
 
 def test_many_checkpoints_keep_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a journal of 20 KB there is a checkpoint every 200 commits."""
-    monkeypatch.setattr("ourdb.commits.JOURNAL_MAX", 20_000)
+    monkeypatch.setattr("ourdb.checkpoints.JOURNAL_MAX", 20_000)
     with ourdb.new(tmp_path / "db", record_nr_max=500, incremental_mode=False, keysize=4) as db:
         model: dict[int, bytes] = {}
         for step in range(3000):

@@ -25,9 +25,9 @@ from tests.power_cut import QuickDisk
 State = tuple[dict[int, list[bytes]], int, int]
 
 _LIMITS: list[tuple[tuple[str, ...], list[int]]] = [
-    (("ourdb.commits.JOURNAL_MAX",), [300, 3000, 8 << 20]),
-    (("ourdb.commits.OVERLAY_MAX", "ourdb.one_set.OVERLAY_MAX"), [3, 40, 100_000]),
-    (("ourdb.commits.RECORD_BYTES_MAX", "ourdb.one_set.RECORD_BYTES_MAX"), [500, 1 << 30]),
+    (("ourdb.checkpoints.JOURNAL_MAX", "ourdb.commits.JOURNAL_MAX"), [300, 3000, 8 << 20]),
+    (("ourdb.checkpoints.OVERLAY_MAX", "ourdb.one_set.OVERLAY_MAX"), [3, 40, 100_000]),
+    (("ourdb.checkpoints.RECORD_BYTES_MAX", "ourdb.one_set.RECORD_BYTES_MAX"), [500, 1 << 30]),
     (("ourdb.record_files.BUFFER_MAX",), [10, 500, 1 << 20]),
     (("ourdb.transaction.SETS_MAX",), [2, 5, 128]),
     (("ourdb.writing._BATCH_MAX",), [0, 3, 64]),

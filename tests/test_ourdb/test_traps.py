@@ -480,7 +480,7 @@ def test_off_behind_a_checkpoint_that_was_not_synced(
     disk: WatchedDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_killed: bool
 ) -> None:
     """With no commit since, a close, or the open behind a kill, has nothing to check point, but all of it to sync."""
-    monkeypatch.setattr("ourdb.commits.JOURNAL_MAX", 0)  # each commit is followed by a checkpoint
+    monkeypatch.setattr("ourdb.checkpoints.JOURNAL_MAX", 0)  # each commit is followed by a checkpoint
     db = open_on(disk, synchronous="off", file_size=60)
     for record_id in (1, 2, 3):
         db.set(id=record_id, data=b"%d" % record_id * 30)
