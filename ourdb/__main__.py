@@ -419,7 +419,9 @@ def main(argv: list[str] | None = None) -> int:
             _complain(error)
     except KeyboardInterrupt:
         return _CTRL_C
-    except (OurDBError, OSError, ValueError, TypeError) as error:
+    except OSError as error:
+        _complain(error if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}")
+    except (OurDBError, ValueError, TypeError) as error:
         _complain(error)
     return 1
 

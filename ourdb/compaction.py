@@ -23,7 +23,7 @@ from zlib import crc32
 
 from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, DatabaseFull
-from ourdb.folder import lookup_path
+from ourdb.folder import lookup_path, refuse_link
 from ourdb.lookup import write_full
 from ourdb.record import encode
 from ourdb.record_files import FILE_COUNT_MAX, Appender, RecordFiles
@@ -184,6 +184,7 @@ def _read_count(disk: Disk, path: str) -> int:
 
 
 def _switch(disk: Disk, folder: str, count: int) -> None:
+    refuse_link(folder)
     files = RecordFiles(disk, folder, read_only=False)
     for path in [files.path(number) for number in range(count)] + [lookup_path(folder)]:
         if disk.exists(path + _SUFFIX):
@@ -192,7 +193,8 @@ def _switch(disk: Disk, folder: str, count: int) -> None:
         if number >= count:
             disk.unlink(files.path(number))
     disk.sync_folder(folder)
-    disk.sync_folder(os.path.dirname(lookup_path(folder)))
+    if os.path.isdir(os.path.dirname(lookup_path(folder))):  # else the table is lost, which `repair` is about to mend
+        disk.sync_folder(os.path.dirname(lookup_path(folder)))
     disk.unlink(_marker(folder))
     disk.sync_folder(folder)
 

@@ -31,6 +31,7 @@ except ImportError:  # WASI
 __all__ = ["DISK", "Disk"]
 
 _BINARY: Final = getattr(os, "O_BINARY", 0)
+_NO_FILE: Final = "expected a regular file, found a link, folder, pipe or device; move it away"
 _ZEROS: Final = bytes(1 << 20)
 _COPIED_MAX: Final = 32 << 10
 _PARTS_MAX: Final = 1024
@@ -133,15 +134,21 @@ class Disk:
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> int:
         """Open a regular file and return its descriptor; *create* makes it if it is missing.
 
-        Refuses what is not a regular file (a FIFO would block, a symlink may lead out of the folder): OSError EINVAL.
+        Refuses what is not a regular file (a FIFO would block, a symlink may lead out of the folder): OSError with EINVAL,
+        ELOOP, EISDIR or ENXIO.
         """
         flags = os.O_RDONLY if read_only else os.O_RDWR | (os.O_CREAT if create else 0)
         # O_NONBLOCK: opening a FIFO that somebody put there returns instead of waiting.
         flags |= _BINARY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
-        fd = os.open(path, flags, 0o666)
+        try:
+            fd = os.open(path, flags, 0o666)
+        except OSError as error:
+            if error.errno in (errno.EISDIR, errno.ENXIO) or (error.errno == errno.ELOOP and os.path.islink(path)):
+                raise OSError(error.errno, _NO_FILE, path) from None
+            raise
         if not stat.S_ISREG(os.fstat(fd).st_mode):  # by its descriptor: a writer may just have removed the name
             os.close(fd)
-            raise OSError(errno.EINVAL, "not a regular file", path)
+            raise OSError(errno.EINVAL, _NO_FILE, path)
         return fd
 
     def write_all(self, fd: int, data: bytes | bytearray | memoryview, position: int) -> None:

@@ -19,7 +19,7 @@ from ourdb.identity import Identity, identity_path
 from ourdb.lookup import LookupTable, read_inc, sparse_items, write_full
 from ourdb.record_files import RecordFiles
 
-__all__ = ["agreed", "config_of_table", "lookup_path", "prepare", "refuse_another_table"]
+__all__ = ["agreed", "config_of_table", "lookup_path", "prepare", "refuse_another_table", "refuse_link"]
 
 _TABLE_MAX: Final = 2**40
 _SAMPLES: Final = 64
@@ -44,10 +44,7 @@ def prepare(
         raise NotADirectoryError(errno.ENOTDIR, "a database is a folder, this is a file", folder)
     if read_only and not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, "no database to open read-only", folder)
-    if os.path.islink(os.path.join(folder, "lookup")):
-        raise UnsupportedFormat(
-            f"{os.path.join(folder, 'lookup')} is a symbolic link; a database's files lie in its folder: move them there"
-        )
+    refuse_link(folder)
     if disk.exists(identity_path(folder)):
         identity = Identity(disk, folder, read_only=True)
         identity.close()
@@ -68,6 +65,13 @@ def prepare(
     if not read_only:
         Identity.create(disk, folder, config)
     return config
+
+
+def refuse_link(folder: str) -> None:
+    """Raise UnsupportedFormat if the `lookup` of *folder* leads elsewhere."""
+    lookup = os.path.join(folder, "lookup")
+    if os.path.islink(lookup):
+        raise UnsupportedFormat(f"{lookup} is a symbolic link; a database's files lie in its folder: move them there")
 
 
 def _finish_creation(disk: Disk, folder: str, config: Config, *, read_only: bool) -> None:

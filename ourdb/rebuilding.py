@@ -10,6 +10,7 @@ Two databases that commit together have one journal, so both are rebuilt at once
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 import attrs
 
+from ourdb.compaction import finish_compaction
 from ourdb.config import Config
 from ourdb.disk import DISK, Disk
 from ourdb.errors import CorruptRecord, DatabaseLocked, OurDBError, UnsupportedFormat
@@ -91,14 +93,18 @@ def rebuild(path: str, given: dict[str, Any], id_of: IdOf | None = None, *, disk
 
     *given* is the config as far as it is known; *id_of* returns the id that a value holds, or None. The old `lookup/` is
     kept as `lookup.old`, and with it what in the record files is no record, which becomes zeros. Raises DatabaseLocked,
-    UnsupportedFormat (no record files), OurDBError (the config can't be known); then nothing has changed.
+    UnsupportedFormat (no record files), OurDBError (the config can't be known); then nothing has changed, but that a
+    compaction that was not finished is.
     """
     folders = _folders(disk, path)
     with ExitStack() as stack:
         plans = []
         for member, folder in enumerate(folders):
             stack.callback(disk.close, _lock(disk, folder))
+            _refuse_folder(journal_path(folder))
             _take_back_switch(disk, folder)
+            # Else old files would be taken for new ones, and what remains of the switch replace what is mended.
+            finish_compaction(disk, folder)
             files = RecordFiles(disk, folder, read_only=False)
             stack.callback(files.close)
             is_asked_for = folder is path
@@ -115,6 +121,11 @@ def rebuild(path: str, given: dict[str, Any], id_of: IdOf | None = None, *, disk
         for plan in plans:
             _mend_files(disk, plan)
         return next(plan.report() for plan in plans if plan.path is path)
+
+
+def _refuse_folder(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        raise IsADirectoryError(errno.EISDIR, "a folder has the name of the database's own file; move it away", path)
 
 
 def _lock(disk: Disk, path: str) -> int:

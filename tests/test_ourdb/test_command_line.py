@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +207,23 @@ def test_what_fails_says_why_with_status_1_and_changes_nothing(path: str, tmp_pa
     assert files(str(tmp_path)) == before
     assert {entry.name for entry in tmp_path.iterdir()} == {"db", "empty"}
     assert not os.listdir(tmp_path / "empty")
+
+
+def _socket(name: str) -> None:
+    with contextlib.chdir(os.path.dirname(name)), socket.socket(socket.AF_UNIX) as one:  # its path has to be short
+        one.bind(os.path.basename(name))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, _socket, os.mkdir, lambda name: os.symlink("/etc/passwd", name)])
+def test_what_is_no_file_in_place_of_one_is_named(path: str, make: Callable[[str], None]) -> None:
+    """Nothing is read or written there, and nobody waits for it."""
+    name = os.path.join(path, "0.db")
+    os.unlink(name)
+    make(name)
+    commands = [[command, path] for command in ("stats", "dump", "check", "repair", "compact")]
+    for status, output, errors in run_many([*commands, ["set", path, "--data", "x"], ["delete", path, "1"]]):
+        found = "expected a regular file, found a link, folder, pipe or device; move it away"
+        assert (status, output, errors) == (1, "", f"ourdb: {name}: {found}\n")
 
 
 def test_wrong_usage_is_status_2_and_changes_nothing(path: str) -> None:

@@ -590,6 +590,50 @@ def test_a_compaction_that_fails_at_any_call_loses_nothing(tmp_path: Path) -> No
     assert outcomes == {True, False}
 
 
+@pytest.mark.parametrize("is_lookup_lost", [False, True])
+def test_repair_finishes_a_compaction_that_was_killed_before_it_looks(tmp_path: Path, is_lookup_lost: bool) -> None:
+    """Some record files are new then and others old, and what is left of it would replace what was mended."""
+    given = {"record_nr_max": 100, "keysize": 6, "incremental_mode": False, "file_size": 300}
+    with ourdb.new(tmp_path / "db", **given) as made:  # type: ignore[arg-type]
+        for value in (b"old %d ", b"new %d "):
+            made.set_many([(one, value % one * 5) for one in range(30)])
+        made.delete_many(range(0, 30, 3))
+        expected = content(made)
+    outcomes = []
+    for number in itertools.count():
+        folder = tmp_path / str(number)
+        shutil.copytree(tmp_path / "db", folder)
+        disk = _FaultyDisk()
+        db = OurDB(str(folder), {}, disk=disk)
+        disk.left = number
+        with contextlib.suppress(OSError):
+            db.compact()
+            break
+        db.close()
+        if not (folder / "compact").exists():
+            continue
+        outcomes.append(len(list(folder.glob("*.compact"))))
+        if is_lookup_lost:
+            shutil.rmtree(folder / "lookup")
+        known: dict[str, Any] = given if is_lookup_lost else {}
+        report = ourdb.repair(folder, **known, id_of=lambda value: int(value.split()[1]))
+        assert (report.lost, report.lost_ids, list(folder.glob("*compact*"))) == ([], [], [])
+        with ourdb.new(folder) as again:
+            assert content(again) == expected
+            assert list(again.check()) == []
+    assert set(outcomes) > {0, 1, 2}
+
+
+def test_repair_is_refused_where_a_folder_has_the_journals_name(tmp_path: Path) -> None:
+    with ourdb.new(tmp_path / "db") as db:
+        db.set(data=b"x")
+    (tmp_path / "db" / "journal").mkdir()
+    before = _files(tmp_path / "db")
+    with pytest.raises(IsADirectoryError, match="move it away"):
+        ourdb.repair(tmp_path / "db")
+    assert _files(tmp_path / "db") == before
+
+
 @pytest.mark.parametrize("config", [*CONFIGS.values(), {"file_size": 60}], ids=[*CONFIGS, "many files"])
 @pytest.mark.parametrize("moment", ["before", "behind"])
 def test_a_read_that_a_compaction_overtakes_gives_its_own_record(
