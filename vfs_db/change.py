@@ -25,8 +25,8 @@ _V = TypeVar("_V")
 
 _SHORT: Final = 4096
 """Bytes of a list that is not counted: no longer one is in what `WritableState.add_file` stages."""
-_LOADED_MAX: Final = 6 << 20
-"""Bytes of entries that an open transaction has written early and read again."""
+_LOADED_MAX: Final = 8 << 20
+"""Bytes of what an open transaction has read: pages, and entries that it had written early."""
 
 
 class OpenFile(Protocol):
@@ -139,7 +139,7 @@ class OpenTransaction(Change):
         self.blocks: list[Block] = []
         self.gone = IdSet()
         self.written = IdSet()
-        self.loaded: Cache[FSEntry] = Cache(_LOADED_MAX)
+        self.loaded: Cache[FSEntry | Page] = Cache(_LOADED_MAX)
         self.maps: dict[int, Names] = {}
         self.maps_weight = 0
         self.prefixes = Prefixes()

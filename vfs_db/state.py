@@ -150,6 +150,7 @@ class State:
             found = transaction.entries.get(page_id)
             if page_id in transaction.gone:
                 raise missing(page_id)
+            found = found or transaction.loaded.get(page_id)
         if found is None and (transaction is None or page_id not in transaction.written):
             found = self._pages.young.get(page_id)
         page = self._load_page(page_id, transaction) if found is None else found
@@ -171,10 +172,12 @@ class State:
             raise damaged(page_id, str(error)) from error
         if page.id != page_id:
             raise damaged(page_id, f"the record holds page {page.id}")
-        if transaction is None:
-            with self.publishing:
-                if version == self.version and not version & 1:
-                    self._pages.put(page_id, page, page_weight(page))
+        if transaction is not None:
+            transaction.loaded.put(page_id, page, page_weight(page))
+            return page
+        with self.publishing:
+            if version == self.version and not version & 1:
+                self._pages.put(page_id, page, page_weight(page))
         return page
 
     def _keep(self, entry: FSEntry, version: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -164,6 +165,31 @@ def test_large_directory_survives_reopening_and_costs_a_few_records_a_name(tmp_p
         database.get = plain
         assert sum(1 for _ in fs.scandir("d")) == 20000
         fs.remove_tree("d")
+        assert list(fs.check()) == []
+
+
+def test_a_transaction_reads_each_page_once(tmp_path: Path) -> None:
+    with vfs_db.open(tmp_path) as fs:
+        fs.dir_create("d")
+        fill(fs, "d", [f"file {number}" for number in range(20000)])
+    with vfs_db.open(tmp_path) as fs:
+        reads: Counter[int] = Counter()
+        database: Any = fs.db_metadata
+        plain = database.get
+
+        def counted(one_id: int) -> bytes:
+            reads[one_id] += 1
+            data: bytes = plain(one_id)
+            return data
+
+        with fs.transaction():
+            database.get = counted
+            for number in range(12000):
+                fs.delete(f"d/file {number}")
+        database.get = plain
+        assert max(reads.values()) <= 3
+        assert reads.total() < 13000
+        assert len(fs.dir_list("d")) == 8000
         assert list(fs.check()) == []
 
 
