@@ -107,7 +107,7 @@ class RawFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to *offset*, from the start, the position or the end. Raises ValueError, OSError (EINVAL: before the start)."""
+        """Move to *offset*, from the start, the position or the end. Raises OSError (EINVAL: before the start)."""
         if whence == io.SEEK_SET and offset >= 0 and not self.closed:
             self._position = offset
             return offset
@@ -120,7 +120,7 @@ class RawFile(io.RawIOBase):
             elif whence == io.SEEK_END:
                 position = self._state.read(self._file).metadata.size + offset
             else:
-                raise ValueError(f"invalid whence ({whence}, should be 0, 1 or 2)")
+                raise io.UnsupportedOperation(errno.EINVAL, f"whence is 0, 1 or 2, not {whence}", self.name)
             if position < 0:
                 raise os_error(errno.EINVAL, self.name)
             self._position = position
