@@ -185,6 +185,11 @@ class ReadableDB:
 
         Raises RecordNotFound, CorruptRecord, ValueError for a negative *depth*. Reads one record a version.
         """
+        is_usual = id.__class__ is int and id >= 0 and depth.__class__ is int
+        if is_usual and self._commits.transaction is None and not self.read_only:
+            versions = self._store.mapped_history(id, depth)
+            if versions is not None:
+                return versions
         with self._while_open():
             checked = self._store.check_id(id)
             return self._view.stable(

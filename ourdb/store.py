@@ -242,6 +242,24 @@ class Store:
             if version == self.version:
                 return versions
 
+    def mapped_history(self, record_id: int, depth: int) -> list[bytes] | None:
+        """Return the same, of an id of 0 or more, where all of it is mapped and sound; None says nothing.
+
+        The short path of `history`, whose way in takes as long as five versions do.
+        """
+        version = self.version
+        versions: list[bytes] = []
+        try:
+            location = self.overlay.get(record_id)
+            if location is None:
+                location = self.table.slot(record_id)
+            rest = self._mapped_versions(location, depth, versions) if location else 0
+        except ValueError:
+            return None  # closed: the general way tells
+        if not versions or (rest and len(versions) < depth) or version != self.version:
+            return None
+        return versions
+
     def _versions(self, location: int, depth: int) -> list[bytes]:
         versions: list[bytes] = []
         while location and len(versions) < depth:
