@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from math import floor
+from operator import index
 from typing import Final
 
 from vfs_db.entries import Directory, FSEntry, Symlink
@@ -73,7 +75,7 @@ def times_of(
         return now, now
     if ns is not None:
         accessed, modified = ns
-        return kept(accessed, keeps_ns), kept(modified, keeps_ns)
+        return kept(index(accessed), keeps_ns), kept(index(modified), keeps_ns)
     assert times is not None
     accessed_s, modified_s = times
     return kept(_floor_ns(accessed_s), keeps_ns), kept(_floor_ns(modified_s), keeps_ns)
@@ -85,5 +87,5 @@ def kept(ns: int, keeps_ns: bool) -> int:
 
 
 def _floor_ns(seconds: float) -> int:
-    whole = int(seconds // 1)
+    whole = floor(seconds)
     return whole * 1_000_000_000 + int((seconds - whole) * 1e9)

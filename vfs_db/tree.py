@@ -31,6 +31,7 @@ __all__ = [
 
 _MODES: Final = (0o644, 0o755, 0o777)
 """Permission bits of a new entry, by file type."""
+_PERMISSIONS: Final = 0o7777
 LISTED_MAX: Final = 1024
 """Children of a version 1 directory; one more, and their names go into pages."""
 _PAGED_MIN: Final = 512
@@ -205,6 +206,8 @@ def add(
     entry_id = state.store.entry_ids.allocate()
     if mode is None:
         mode = _MODES[kind] if like is None else like.mode
+    else:
+        mode &= _PERMISSIONS
     if like is None:
         metadata = quick_metadata(entry_id, name, kind, size, now, now, now, mode)
     else:

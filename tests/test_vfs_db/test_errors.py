@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -414,3 +415,26 @@ def test_unwritable_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(PermissionError):
         vfs_db.open(tmp_path / "vfs")
+
+
+def test_of_a_mode_only_the_permissions_are_kept(fs: DatabaseVFS) -> None:
+    fs.file_create("f", stat.S_IFDIR | 0o644)
+    fs.dir_create("d", -1)
+    fs.makedirs("e/e", stat.S_IFREG | 0o1755)
+    fs.touch("t", stat.S_IFDIR | 0o600)
+    fs.chmod("t", stat.S_IFDIR | 0o640)
+    modes = [fs.get(path).metadata.mode for path in ("f", "d", "e", "e/e", "t")]
+    assert modes == [0o644, 0o7777, 0o1755, 0o1755, 0o640]
+
+
+@pytest.mark.parametrize("when", [float("inf"), float("-inf"), float("nan"), 1e30, "1"])
+def test_times_that_are_none_are_refused_as_the_system_does(fs: DatabaseVFS, tmp_path: Path, when: Any) -> None:
+    fs.touch("f")
+    host = tmp_path / "f"
+    host.touch()
+    with pytest.raises((ValueError, TypeError, OverflowError)) as wanted:
+        os.utime(host, (when, 1))
+    with pytest.raises(wanted.type):
+        fs.utime("f", (when, 1))
+    with pytest.raises(TypeError):
+        fs.utime("f", ns=(1.0, 2))  # type: ignore[arg-type]
