@@ -138,6 +138,8 @@ def _partial(host_path: str) -> str:
 def _export_link(entry: Symlink, host_path: str, options: Options) -> None:
     if not _is_wanted(entry, host_path, options):
         return
+    if "\0" in entry.target:
+        raise OSError(errno.EINVAL, f"{os.strerror(errno.EINVAL)}: {entry.target!r} can be no link's target", host_path)
     partial = _partial(host_path)
     try:
         os.symlink(entry.target, partial)
@@ -179,7 +181,7 @@ def _give_up(partial: str, host_path: str, error: BaseException) -> None:
     """Remove *partial*, and let *error* name *host_path*, which is what its reader knows."""
     with suppress(OSError):  # it was not made, or is renamed already
         os.unlink(partial)
-    if isinstance(error, OSError) and error.filename == partial:
+    if isinstance(error, OSError) and partial in (error.filename, error.filename2):
         error.filename, error.filename2 = host_path, None
 
 

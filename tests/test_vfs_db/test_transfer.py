@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import vfs_db
@@ -511,3 +512,20 @@ def test_errors_of_an_export_name_the_path_that_was_asked_for(fs: DatabaseVFS, t
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert full.value.filename == wanted
     assert not list(tmp_path.rglob(".vfs-part*"))
+
+
+@pytest.mark.parametrize(
+    ("target", "code"), [("a\0b", errno.EINVAL), ("", errno.ENOENT), ("x" * 5000, errno.ENAMETOOLONG)]
+)
+def test_a_target_that_the_host_refuses_is_an_error_with_the_link_s_path(
+    target: str, code: int, tmp_path: Path
+) -> None:
+    metadata = MemoryDatabase()
+    fs = vfs_db.new(MemoryDatabase(), metadata)
+    link = attrs.evolve(fs.link_create("x", "l"), target=target)
+    metadata.set(id=link.metadata.id, data=codec.encode(link))
+    fs.refresh()
+    with pytest.raises(OSError, match="l'$") as caught:
+        fs.export_tree("/", tmp_path / "out")
+    assert (caught.value.errno, caught.value.filename) == (code, str(tmp_path / "out" / "l"))
+    assert os.listdir(tmp_path / "out") == []
