@@ -26,6 +26,7 @@ _BYTES_MAX: Final = 16 << 20
 
 _NO_PREVIOUS: Final = bytes(6)
 _pack_operation: Final = OPERATION.pack
+_from_bytes: Final = int.from_bytes  # looked up once: half of what a call costs
 
 Sets: TypeAlias = "Sequence[tuple[int | None, bytes | memoryview]]"
 """(id, data) to set, in this order; None is a new id."""
@@ -101,7 +102,7 @@ def _stage_sets(
                 previous = overlay.get(record_id)
                 if previous is None:
                     at = record_id * keysize
-                    previous = int.from_bytes(slots[at : at + keysize], "big")
+                    previous = _from_bytes(slots[at : at + keysize], "big")
             if not previous and config.incremental_mode:
                 return None
         crc, location = crc32(data), end_file | position
