@@ -182,7 +182,8 @@ def _give_up(partial: str, host_path: str, error: BaseException) -> None:
     with suppress(OSError):  # it was not made, or is renamed already
         os.unlink(partial)
     if isinstance(error, OSError) and partial in (error.filename, error.filename2):
-        error.filename, error.filename2 = host_path, None
+        error.filename = host_path
+        del error.filename2  # None would be shown
 
 
 def _write(descriptor: int, data: bytes, host_path: str) -> None:
