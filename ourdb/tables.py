@@ -6,8 +6,9 @@ import os
 from contextlib import suppress
 
 from ourdb.disk import Disk
-from ourdb.errors import OurDBError, UnsupportedFormat
+from ourdb.errors import CorruptRecord, OurDBError, UnsupportedFormat
 from ourdb.lookup import LookupTable, read_inc, sparse_items, write_full, write_sparse
+from ourdb.record import HEADER_SIZE
 from ourdb.snapshot import Snapshot
 from ourdb.store import Store
 from ourdb.transaction import Transaction
@@ -41,8 +42,23 @@ def export_table(disk: Disk, then: Snapshot, folder: str, *, sparse: bool) -> No
     disk.sync_folder(folder)
 
 
+def _is_clear(store: Store, behind: int, locations: set[int], end: int) -> bool:
+    """Say whether something ends at *behind*, so that the twelve zeros before are an empty record, not a part of a deleted one."""
+    if behind == end or behind in locations:
+        return True
+    try:
+        previous = store.previous(behind)
+        # More zeros, and a next record's first bytes, read as an empty record with some previous location.
+        return bool(store.record(behind)[0]) or (previous < behind and store.record(previous)[1])
+    except CorruptRecord:
+        return False
+
+
 def import_table(disk: Disk, store: Store, transaction: Transaction, folder: str, *, sparse: bool) -> None:
-    """Stage the changes that make the table in *folder* the live one."""
+    """Stage the changes that make the table in *folder* the live one.
+
+    Raises UnsupportedFormat (no table of this database), CorruptRecord (it leads to what is no record, or was deleted since).
+    """
     path = os.path.join(folder, "data")
     config = store.config
     with disk.opened(path) as fd:
@@ -58,15 +74,26 @@ def import_table(disk: Disk, store: Store, transaction: Transaction, folder: str
     inc = read_inc(disk, folder) or 1
     if inc > config.record_nr_max:
         raise UnsupportedFormat(f"{folder}/.inc says that the next id is {inc}, expected 1 to {config.record_nr_max}")
+    stage = transaction.stage(store)
+    current = dict(store.items(store.overlay | stage.pending))
+    deleted = {location for location, _ in (*store.zeros, *stage.zeros)}
+    locations = set(entries.values())
+    if len(locations) < len(entries):
+        raise UnsupportedFormat(f"{path}: two ids lead to the same record; each id has one of its own")
     end = store.files.end_file << 32 | store.files.end_position
     for record_id, location in entries.items():
         if not 0 < location < end:
             raise store.files.corrupt(location, f"{path} says that id {record_id} lies here, where no record is")
         if record_id >= config.record_nr_max:
             raise UnsupportedFormat(f"{path}: id {record_id} is not below record_nr_max, {config.record_nr_max}")
-        store.record(location)
-    stage = transaction.stage(store)
-    current = dict(store.items(store.overlay | stage.pending))
+        _, is_certain = store.record(location)
+        if location in deleted or not (
+            is_certain or current.get(record_id) == location or _is_clear(store, location + HEADER_SIZE, locations, end)
+        ):
+            raise store.files.corrupt(
+                location,
+                f"{path} says that id {record_id} lies here, where a record was deleted since; export a newer table",
+            )
     for record_id in current.keys() - entries.keys():
         transaction.point(store, record_id, 0)
     for record_id, location in entries.items():

@@ -118,10 +118,13 @@ def test_what_changes(path: str) -> None:
 def test_a_table_goes_out_and_comes_back(path: str, tmp_path: Path, options: list[str]) -> None:
     table = str(tmp_path / "table")
     assert json_of("export", path, table, *options) == {"dest": table}
-    good("delete", path, "2")
     good("set", path, "1", "--data", "newer")
+    good("set", path, "--data", "more")
     assert json_of("import", path, table, *options) == {"records": 2}
-    assert good("get", path, "1") == b"one again"
+    assert (good("get", path, "1"), good("get", path, "2")) == (b"one again", "zwei ü\x1b".encode())
+    good("delete", path, "2")
+    refused = run("import", path, table, *options)
+    assert (refused.returncode, b"deleted since" in refused.stderr) == (1, True)
 
 
 def test_a_lost_table_is_rebuilt(path: str) -> None:

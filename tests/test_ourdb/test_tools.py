@@ -232,6 +232,57 @@ def test_a_table_that_leads_to_what_was_rolled_back_is_refused(tmp_path: Path) -
         assert content(db) == {1: [b"kept"]}
 
 
+@pytest.mark.parametrize("size", range(1, 40))
+def test_zeros_of_a_deleted_record_of_any_size_are_not_taken_for_an_empty_one(tmp_path: Path, size: int) -> None:
+    with ourdb.new(tmp_path / "db", record_nr_max=100, keysize=6) as db:
+        db.set_many([(None, b"x" * size), (None, b""), (None, b"three"), (2, b"two")])
+        db.export_data(tmp_path / "table")
+        db.delete(1)
+        db.sync()
+        with pytest.raises(ourdb.CorruptRecord, match="id 1 .*deleted since"):
+            db.import_data(tmp_path / "table")
+
+
+@pytest.mark.parametrize("is_zero", [False, True], ids=["before it is zeros", "when it is zeros"])
+def test_a_table_that_leads_to_what_was_deleted_since_is_refused(tmp_path: Path, is_zero: bool) -> None:
+    """The record is twelve zeros after the next checkpoint, which would be an empty one."""
+    with ourdb.new(tmp_path / "db", record_nr_max=100, keysize=6) as db:
+        db.set_many([(None, b"one"), (None, b"two"), (None, b""), (None, b""), (None, b"five"), (None, b"")])
+        db.export_data(tmp_path / "table")
+        db.import_data(tmp_path / "table")  # empty records that are there are no reason to refuse it
+        db.delete_many([3, 4])
+        db.sync()
+        db.import_data(tmp_path / "table")  # nor empty ones that were deleted: that is what they were
+        assert content(db) == {1: [b"one"], 2: [b"two"], 3: [b""], 4: [b""], 5: [b"five"], 6: [b""]}
+        db.delete(2)
+        if is_zero:
+            db.sync()
+        expected = content(db)
+        with pytest.raises(ourdb.CorruptRecord, match="id 2 lies here, where a record was deleted since"):
+            db.import_data(tmp_path / "table")
+        with db.transaction():
+            db.delete(5)
+            with pytest.raises(ourdb.CorruptRecord, match="deleted since"):
+                db.import_data(tmp_path / "table")
+            assert db.get_many([1, 3]) == [b"one", b""]
+        del expected[5]
+        assert content(db) == expected
+    with ourdb.new(tmp_path / "db") as db:
+        assert content(db) == expected
+        assert list(db.check()) == []
+
+
+def test_a_table_in_which_two_ids_share_a_record_is_refused(tmp_path: Path) -> None:
+    """Deleting one of them would take the other's."""
+    with ourdb.new(tmp_path / "db", record_nr_max=100, keysize=6) as db:
+        db.set(data=b"one")
+        (tmp_path / "table").mkdir()
+        (tmp_path / "table" / "data").write_bytes(b"\1\0\0\0\0\0\0\0\0\1" + b"\2\0\0\0\0\0\0\0\0\1")
+        with pytest.raises(ourdb.UnsupportedFormat, match="two ids"):
+            db.import_sparse(tmp_path / "table")
+        assert content(db) == {1: [b"one"]}
+
+
 def test_a_table_without_records_brings_its_next_id(tmp_path: Path) -> None:
     with ourdb.new(tmp_path / "all deleted", record_nr_max=100, keysize=6) as db:
         db.delete(db.set(data=b"x"))
