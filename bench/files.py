@@ -343,6 +343,15 @@ def host_write_large(folder: Path, percent: int) -> Iterator[Work]:
     yield Work(pieces, run, lambda: path.unlink(missing_ok=True))
 
 
+def _drop(path: Path) -> None:
+    """Let the operating system forget what it has cached of the file at *path*, where it can be asked to."""
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)  # what is not on the disk yet is not dropped
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+
+
 class _Reopened:
     """A filesystem with one large file; what its handle knows to be sound is forgotten by `reopen`."""
 
@@ -354,6 +363,14 @@ class _Reopened:
 
     def reopen(self) -> None:
         self.fs.close()
+        self.fs = vfs_db.open(self._folder)
+
+    def reopen_cold(self) -> None:
+        """Reopen, with nothing of the files in the operating system's cache."""
+        self.fs.close()
+        for path in self._folder.rglob("*"):
+            if path.is_file():
+                _drop(path)
         self.fs = vfs_db.open(self._folder)
 
     def read(self) -> None:
@@ -385,19 +402,38 @@ def read_large_again(folder: Path, percent: int) -> Iterator[Work]:
 
 
 @contextmanager
-def host_read_large(folder: Path, percent: int) -> Iterator[Work]:
-    pieces = _pieces(percent)
+def read_large_cold(folder: Path, percent: int) -> Iterator[Work]:
+    image = _Reopened(folder, percent)
+    yield Work(image.pieces, image.read, image.reopen_cold)
+    image.fs.close()
+
+
+def _host_large(folder: Path, pieces: int) -> Path:
     path = folder / "large"
     with open(path, "wb") as written:
         written.writelines(PIECE for _ in range(pieces))
+    return path
 
-    def run() -> None:
-        with open(path, "rb") as file:
-            while file.read(2**20):
-                pass
 
-    run()
-    yield Work(pieces, run)
+def _read_host(path: Path) -> None:
+    with open(path, "rb") as file:
+        while file.read(2**20):
+            pass
+
+
+@contextmanager
+def host_read_large(folder: Path, percent: int) -> Iterator[Work]:
+    pieces = _pieces(percent)
+    path = _host_large(folder, pieces)
+    _read_host(path)
+    yield Work(pieces, lambda: _read_host(path))
+
+
+@contextmanager
+def host_read_large_cold(folder: Path, percent: int) -> Iterator[Work]:
+    pieces = _pieces(percent)
+    path = _host_large(folder, pieces)
+    yield Work(pieces, lambda: _read_host(path), lambda: _drop(path))
 
 
 def _one_position_a_chunk(size: int) -> list[int]:
@@ -428,9 +464,7 @@ def read_at_again(folder: Path, percent: int) -> Iterator[Work]:
 @contextmanager
 def host_read_at(folder: Path, percent: int) -> Iterator[Work]:
     pieces = _pieces(percent)
-    path = folder / "large"
-    with open(path, "wb") as written:
-        written.writelines(PIECE for _ in range(pieces))
+    path = _host_large(folder, pieces)
     positions = _one_position_a_chunk(pieces * 2**20)
     fd = os.open(path, os.O_RDONLY)
 
@@ -495,6 +529,13 @@ GROUPS: Final = (
         "write 256 MB, 1 MB at a time, per MB",
         write_large,
         (Peer("operating system", host_write_large, 0.4, 0.6),),
+        rounds=3,
+    ),
+    Group(
+        "large-read-cold",
+        "read 256 MB, nothing of it in the system's cache, per MB",
+        read_large_cold,
+        (Peer("operating system", host_read_large_cold, 0.25, 0.4),),
         rounds=3,
     ),
     Group(
