@@ -34,6 +34,14 @@ def _command(add_arguments: Callable[[argparse.ArgumentParser], None]) -> Callab
     return register
 
 
+def _path(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError(
+            "it is empty; give a folder's path"
+        )  # else `data` of this folder would be read
+    return text
+
+
 def _nothing(_parser: argparse.ArgumentParser) -> None:
     """The command takes PATH only."""
 
@@ -62,7 +70,7 @@ def _data(parser: argparse.ArgumentParser) -> None:
 
 
 def _destination(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dest", metavar="DEST")
+    parser.add_argument("dest", metavar="DEST", type=_path)
 
 
 def _drop_history(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +78,7 @@ def _drop_history(parser: argparse.ArgumentParser) -> None:
 
 
 def _export_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dest", metavar="DEST", nargs="?", help="folder for `data` and `.inc`")
+    parser.add_argument("dest", metavar="DEST", nargs="?", type=_path, help="folder for `data` and `.inc`")
     parser.add_argument("--sparse", action="store_true", help="only the slots in use")
     parser.add_argument(
         "--for-original",
@@ -80,7 +88,7 @@ def _export_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _import_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="folder with `data` and `.inc`")
+    parser.add_argument("source", metavar="SOURCE", type=_path, help="folder with `data` and `.inc`")
     parser.add_argument("--sparse", action="store_true", help="the table has only the slots in use")
 
 
@@ -214,6 +222,7 @@ def repair(arguments: argparse.Namespace) -> int:
                 "duplicate_ids": report.duplicate_ids,
                 "gaps": report.gaps,
                 "lost_ids": report.lost_ids,
+                "unreached": report.unreached,
                 "lost": [{"path": path, "position": position, "size": size} for path, position, size in report.lost],
             }
         )
@@ -223,6 +232,8 @@ def repair(arguments: argparse.Namespace) -> int:
         _print(
             f"{len(report.guessed_ids)} ids were given by the order of the records; they are right if nothing was ever deleted"
         )
+    if report.unreached:
+        _print(f"{report.unreached} versions are of no id that is known: it was deleted, or what told it is lost")
     if report.gaps:
         _print(f"{report.gaps} places hold zeros, where records were deleted")
     for path, position, size in report.lost:
@@ -375,7 +386,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, (function, add_arguments) in _COMMANDS.items():
         text = function.__doc__ or ""
         command = commands.add_parser(name, help=text.partition("\n")[0], description=text)
-        command.add_argument("path", metavar="PATH", help="the database's folder")
+        command.add_argument("path", metavar="PATH", type=_path, help="the database's folder")
         command.add_argument("--json", action="store_true", help="print JSON")
         add_arguments(command)
         command.set_defaults(function=function, parser=command)

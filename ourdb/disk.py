@@ -248,8 +248,12 @@ class Disk:
         self.write_zeros(fd, position, size)
 
     def exists(self, path: str) -> bool:
-        """Say whether something is at *path*."""
-        return os.path.lexists(path)
+        """Say whether something is at *path*. What can't be looked at (no right to) is not taken for missing: OSError."""
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def listdir(self, path: str) -> list[str]:
         """Return the names in folder *path*, sorted."""

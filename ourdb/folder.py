@@ -42,7 +42,7 @@ def prepare(
     """
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise NotADirectoryError(errno.ENOTDIR, "a database is a folder, this is a file", folder)
-    if read_only and not os.path.isdir(folder):
+    if read_only and not disk.exists(folder):
         raise FileNotFoundError(errno.ENOENT, "no database to open read-only", folder)
     refuse_link(folder)
     if disk.exists(identity_path(folder)):

@@ -40,12 +40,20 @@ def stats(disk: Disk, store: Store, records: int, read_only: bool) -> dict[str, 
         "file_size": store.config.file_size,
         "keysize": store.config.keysize,
         "record_files": len(numbers),
-        "record_bytes": sum(os.path.getsize(store.files.path(number)) for number in numbers),
+        "record_bytes": sum(_size(store.files.path(number)) for number in numbers),
         "table_bytes": table.st_size,
         "table_bytes_allocated": table.st_blocks * 512 if hasattr(table, "st_blocks") else table.st_size,
-        "journal_bytes": os.path.getsize(journal) if disk.exists(journal) else 0,
+        "journal_bytes": _size(journal) if disk.exists(journal) else 0,
         "read_only": read_only,
     }
+
+
+def _size(path: str) -> int:
+    """Return a file's size, 0 if it is not there: a writer beside may just have removed it."""
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0
 
 
 class Backup:
@@ -59,11 +67,16 @@ class Backup:
         self._copied: dict[int, int] = {}
 
     def take(self, then: Snapshot) -> None:
-        """Let the copy become one of *then*, durably. Raises SnapshotOvertaken: take a newer state, then.
+        """Let the copy become one of *then*, durably. Raises SnapshotOvertaken: take a newer state, then; OurDBError (inside it).
 
         What was copied is of use for that: bytes before a committed end change no more, but for records that were deleted
         since, which the newer state does not have. So each try has less to copy than the one before.
         """
+        source = os.path.realpath(then.store.folder)
+        if os.path.realpath(self._dest).startswith(os.path.join(source, "")):
+            raise OurDBError(
+                f"{self._dest} lies within the database's own folder, and would go with it; give a folder outside"
+            )
         if then.files is not self._source:
             self._begin_anew(then.files)
         disk, copy, config = self._disk, self._copy, then.store.config

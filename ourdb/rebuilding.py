@@ -48,7 +48,8 @@ class Report:
     records: ids in the new table. versions: whole records found. guessed_ids: ids given by order alone. lost: places
     (path, position, bytes) that hold no whole record and are not zeros. gaps: runs of zeros, where records were deleted.
     duplicate_ids: ids that claimed a record or its history, or that several records claimed; one of them won. lost_ids: ids whose
-    record is not whole any more.
+    record is not whole any more. unreached: whole records that are of no id in the new table: older versions of deleted ones, or
+    what has an id that could not be known.
     """
 
     records: int
@@ -58,6 +59,7 @@ class Report:
     gaps: int
     duplicate_ids: list[int]
     lost_ids: list[int] = attrs.field(factory=list)
+    unreached: int = 0
 
     @property
     def is_certain(self) -> bool:
@@ -84,7 +86,7 @@ class _Plan:
     def report(self) -> Report:
         return Report(
             len(self.slots), len(self.records.previous), self.guessed, self.records.lost, self.records.gaps,
-            self.duplicates, self.lost_ids,
+            self.duplicates, self.lost_ids, len(self.records.previous.keys() - self.reached),
         )  # fmt: skip
 
 

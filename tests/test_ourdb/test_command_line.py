@@ -130,7 +130,12 @@ def test_a_table_goes_out_and_comes_back(path: str, tmp_path: Path, options: lis
 def test_a_lost_table_is_rebuilt(path: str) -> None:
     shutil.rmtree(os.path.join(path, "lookup"))
     report = json_of("repair", path, "--record-nr-max", "100", "--record-size-max", "100")
-    assert (report["records"], report["versions"], report["lost"]) == (2, 3, [])
+    assert (report["records"], report["versions"], report["lost"], report["unreached"]) == (2, 3, [], 0)
+    shutil.rmtree(os.path.join(path, "lookup"))
+    text = good("repair", path, "--record-nr-max", "100", "--record-size-max", "100", "--key-value")
+    assert b"3 versions are of no id that is known" in text
+    shutil.rmtree(os.path.join(path, "lookup"))
+    good("repair", path, "--record-nr-max", "100", "--record-size-max", "100")
     assert good("get", path, "1") == b"one again"
 
 
@@ -174,6 +179,7 @@ FAILING = [
     (["compact", "{nowhere}"], "nowhere"),
     (["compact", "{empty}"], "empty"),
     (["backup", "{path}", "{path}"], "{path}"),
+    (["backup", "{path}", "{path}/lookup/copy"], "give a folder outside"),
     (["set", "{empty}", "--data", "x"], "empty"),
     (["backup", "{nowhere}", "{copy}"], "nowhere"),
     (["export", "{nowhere}", "{copy}"], "nowhere"),
@@ -192,6 +198,9 @@ WRONG_USAGE: list[list[str]] = [
     ["export", "{path}", "{path}/there", "--for-original"],
     ["backup", "{path}"],
     ["import", "{path}"],
+    ["import", "{path}", ""],
+    ["backup", "{path}", ""],
+    ["stats", ""],
     ["check", "{path}", "--nonsense"],
     ["repair", "{path}", "--keysize", "wide"],
 ]

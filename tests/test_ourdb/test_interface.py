@@ -682,6 +682,21 @@ for read_only in (False, True):
 """
 
 
+@pytest.mark.parametrize("part", ["lookup", "."])
+def test_a_folder_that_cannot_be_looked_into_is_not_taken_for_one_without_a_table(part: str) -> None:
+    with tempfile.TemporaryDirectory() as parent:
+        Path(parent).chmod(0o755)
+        path = Path(parent) / "db"
+        with ourdb.new(path=path) as db:
+            db.set(data=b"x")
+        (path / part).chmod(0)
+        found = subprocess.run([sys.executable, "-c", UNPRIVILEGED, path], capture_output=True, text=True, check=False)
+        (path / part).chmod(0o755)
+        assert found.stderr == ""
+        assert all(line.startswith(f"refused {path}") for line in found.stdout.splitlines())
+        assert found.stdout.count("\n") == 2
+
+
 def test_a_folder_without_write_permission_is_refused_but_opens_for_reading() -> None:
     """In a child process that gives up root's rights, if it has them."""
     with tempfile.TemporaryDirectory() as parent:

@@ -181,6 +181,22 @@ def test_a_backup_is_the_state_at_its_start(tmp_path: Path) -> None:
     assert os.stat(tmp_path / "copy" / "lookup" / "data").st_blocks * 512 < 1 << 20  # the table stays sparse
 
 
+@pytest.mark.parametrize("dest", ["copy", "lookup/copy", "lookup.old", "a/b", "link"])
+def test_a_backup_into_the_databases_own_folder_is_refused(tmp_path: Path, dest: str) -> None:
+    """It would be removed with it, that in `lookup.old` by the next repair."""
+    with ourdb.new(tmp_path / "db") as db:
+        db.set(data=b"x")
+        os.mkdir(tmp_path / "db" / "there")
+        os.symlink(tmp_path / "db" / "there", tmp_path / "link")
+        before = sorted((tmp_path / "db").rglob("*"))
+        with pytest.raises((ourdb.OurDBError, FileExistsError), match="give a (folder outside|new one)"):
+            db.backup(tmp_path / ("link" if dest == "link" else "db") / ("inner" if dest == "link" else dest))
+        assert sorted((tmp_path / "db").rglob("*")) == before
+        db.backup(tmp_path / "db.copy")
+    with ourdb.new(tmp_path / "db.copy") as copy:
+        assert copy.get(1) == b"x"
+
+
 @pytest.mark.parametrize("sparse", [False, True], ids=["full", "sparse"])
 def test_an_imported_table_brings_the_exported_state_back(tmp_path: Path, sparse: bool) -> None:
     with ourdb.new(tmp_path / "db", record_nr_max=1000, record_size_max=65535) as db:
@@ -443,6 +459,15 @@ def test_a_lost_table_is_rebuilt_and_what_is_guessed_is_said(tmp_path: Path) -> 
         assert db.recovered is not None
         assert (len(db.recovered.guessed_ids), db.recovered.is_certain) == (50, False)
         assert db.get_next_id() == 51
+
+
+@pytest.mark.parametrize(("given", "records"), [({"incremental_mode": False}, 0), ({"record_nr_max": 11}, 10)])
+def test_repair_says_how_many_records_have_no_id(tmp_path: Path, given: dict[str, Any], records: int) -> None:
+    with ourdb.new(tmp_path / "db") as db:
+        db.set_many([(None, b"%d" % number) for number in range(50)])
+    shutil.rmtree(tmp_path / "db" / "lookup")
+    report = ourdb.repair(tmp_path / "db", **given)
+    assert (report.records, report.versions, report.unreached) == (records, 50, 50 - records)
 
 
 def test_a_table_is_rebuilt_by_ids_inside_the_values(tmp_path: Path) -> None:
