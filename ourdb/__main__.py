@@ -414,6 +414,9 @@ def _run(argv: list[str] | None) -> int:
     except SnapshotOvertaken:
         _complain(f"{arguments.path}: its writer went on while it was read; run the command again")
         status = 1
+    except OSError as error:
+        error.filename = error.filename or arguments.path  # a write tells none
+        raise
     _flush()
     return status
 

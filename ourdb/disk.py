@@ -279,6 +279,14 @@ class Disk:
             self.remove_tree(os.path.join(path, name))
         self.rmdir(path)
 
+    def missing_folders(self, path: str) -> list[str]:
+        """Return what `makedirs` would make, *path* first."""
+        missing, above = [], os.path.abspath(path)
+        while not self.exists(above):
+            missing.append(above)
+            above = os.path.dirname(above)
+        return missing
+
     @contextmanager
     def new_folder(self, path: str) -> Iterator[None]:
         """Make folder *path* for what the with-block puts there; if the block fails, all is as it was before.
@@ -287,10 +295,7 @@ class Disk:
         """
         if self.exists(path) and (not os.path.isdir(path) or self.listdir(path)):
             raise FileExistsError(errno.EEXIST, "it is there and not an empty folder; give a new one", path)
-        made, above = [], os.path.abspath(path)
-        while not self.exists(above):
-            made.append(above)
-            above = os.path.dirname(above)
+        made = self.missing_folders(path)
         try:
             self.makedirs(path)
             yield
@@ -337,6 +342,9 @@ class Disk:
             self.write_all(fd, data, 0)
             if sync:
                 self.fsync(fd)
+        except OSError as error:
+            error.filename = error.filename or path  # a write tells none
+            raise
         finally:
             self.close(fd)
         self.replace(temporary, path)

@@ -227,6 +227,7 @@ class _fresh:  # noqa: N801 - used like a function
         with suppress(FileNotFoundError):
             disk.unlink(path)
         self._disk = disk
+        self._path = path
         self.fd = disk.open(path, create=True)
         self.position = 0
         self.waiting = bytearray()
@@ -244,7 +245,11 @@ class _fresh:  # noqa: N801 - used like a function
         self.position = position
 
     def flush(self) -> None:
-        self._disk.write_all(self.fd, self.waiting, self.position)
+        try:
+            self._disk.write_all(self.fd, self.waiting, self.position)
+        except OSError as problem:
+            problem.filename = problem.filename or self._path  # a write tells none
+            raise
         self.position += len(self.waiting)
         self.waiting = bytearray()
 

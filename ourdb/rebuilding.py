@@ -312,11 +312,16 @@ def _write_table(disk: Disk, plan: _Plan) -> None:
     disk.sync_folder(plan.path)
     disk.remove_tree(old)
     disk.sync_folder(plan.path)
-    disk.makedirs(fresh)
-    if config.incremental_mode:
-        disk.replace_file(os.path.join(fresh, ".inc"), str(plan.next_id).encode(), sync=True)
-    write_full(disk, os.path.join(fresh, "data"), config.keysize, config.record_nr_max, sorted(plan.slots.items()))
-    disk.replace_file(os.path.join(fresh, ".ourdb"), Identity.encode(config), sync=True)
+    try:
+        disk.makedirs(fresh)
+        if config.incremental_mode:
+            disk.replace_file(os.path.join(fresh, ".inc"), str(plan.next_id).encode(), sync=True)
+        write_full(disk, os.path.join(fresh, "data"), config.keysize, config.record_nr_max, sorted(plan.slots.items()))
+        disk.replace_file(os.path.join(fresh, ".ourdb"), Identity.encode(config), sync=True)
+    except BaseException:
+        with suppress(OSError):  # why it failed is what the caller needs to hear
+            disk.remove_tree(fresh)
+        raise
     with suppress(FileNotFoundError):
         disk.replace(lookup, old)
     disk.replace(fresh, lookup)

@@ -19,15 +19,16 @@ __all__ = ["export_table", "import_table"]
 def export_table(disk: Disk, then: Snapshot, folder: str, *, sparse: bool) -> None:
     """Write the table of *then* to *folder*/data, and the next id to `.inc` in incremental mode, durably.
 
-    The folder may hold an older one, which is replaced when the new one is whole.
+    The folder may hold an older one, which is replaced when the new one is whole. What fails leaves nothing behind.
     """
     path = os.path.join(folder, "data")
     if os.path.realpath(path) == os.path.realpath(then.store.table.path):
         raise OurDBError(f"{path} is the live table; export to another folder")
-    disk.makedirs(folder)
+    made = disk.missing_folders(folder)
     config = then.store.config
     temporary = path + ".new"
     try:
+        disk.makedirs(folder)
         if sparse:
             write_sparse(disk, temporary, config.keysize, then.items())
         else:
@@ -35,7 +36,10 @@ def export_table(disk: Disk, then: Snapshot, folder: str, *, sparse: bool) -> No
         disk.replace(temporary, path)
     except BaseException:
         with suppress(OSError):  # why it failed is what the caller needs to hear
-            disk.unlink(temporary)
+            if disk.exists(temporary):
+                disk.unlink(temporary)
+            for one in filter(disk.exists, made):  # the original would take an empty `lookup_dump.db` for a table
+                disk.rmdir(one)
         raise
     if config.incremental_mode:
         disk.replace_file(os.path.join(folder, ".inc"), str(then.next_id).encode(), sync=True)

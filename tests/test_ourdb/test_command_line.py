@@ -238,6 +238,31 @@ def test_what_is_no_file_in_place_of_one_is_named(path: str, make: Callable[[str
         assert (status, output, errors) == (1, "", f"ourdb: {name}: {found}\n")
 
 
+@pytest.mark.parametrize("command", ["set", "repair", "compact", "backup", "export", "export for the original"])
+def test_a_file_that_may_not_grow_is_named_and_nothing_is_left_behind(tmp_path: Path, command: str) -> None:
+    folder, dest = tmp_path / "db", str(tmp_path / "not" / "there")
+    with ourdb.new(folder, 1000, 65535) as db:
+        db.set_many([(None, b"x" * 100)] * 100)
+    before = files(str(tmp_path)), sorted(tmp_path.rglob("*"))
+    rest = {
+        "set": ["--data", "y" * 1000],
+        "backup": [dest],
+        "export": [dest],
+        "export for the original": ["--for-original"],
+    }
+    arguments = [sys.executable, "-B", "-m", "ourdb", command.partition(" ")[0], str(folder), *rest.get(command, [])]
+    for limit in (1, 900):  # -B: what Python compiles would be cut, too
+        script = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); os.execv(sys.argv[1], sys.argv[1:])"
+        result = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert result.stderr.startswith(f"ourdb: {tmp_path}{os.sep}")
+        assert result.stderr.endswith(f": {os.strerror(errno.EFBIG)}\n")
+        if command == "set":
+            with ourdb.new(folder):
+                pass  # takes away a journal that could not be written whole
+        assert (files(str(tmp_path)), sorted(tmp_path.rglob("*"))) == before
+
+
 def test_wrong_usage_is_status_2_and_changes_nothing(path: str) -> None:
     before = files(path)
     results = run_many([[argument.format(path=path) for argument in arguments] for arguments in WRONG_USAGE])

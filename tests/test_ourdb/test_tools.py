@@ -729,6 +729,8 @@ def test_a_read_that_a_compaction_overtakes_gives_its_own_record(
             assert db.get(record_id) == expected
             assert view.moment == ""
             db.delete(2)  # so that the next compaction moves records again
+        with OurDB(str(tmp_path / str(record_id)), {}, disk=_FaultyDisk()) as db:  # which has nothing mapped yet
+            db._view = view = _Overtaken(db)
             view.moment = moment
             assert db.get_history(record_id, 2) == [expected]
             assert view.moment == ""
