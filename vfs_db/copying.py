@@ -11,7 +11,7 @@ from vfs_db.entries import Directory, File, FSEntry, Symlink
 from vfs_db.errors import os_error
 from vfs_db.metadata import FileType
 from vfs_db.resolve import locate_both
-from vfs_db.tree import add, children, find, is_inside, remove, save
+from vfs_db.tree import add, all_children, find, is_inside, remove, save
 
 __all__ = ["copy", "copy_into"]
 
@@ -42,7 +42,7 @@ def copy_into(state: WritableState, src: str, dst: str) -> None:
     stack = [(source, target)]
     while stack:
         folder, merged = stack.pop()
-        for entry in children(state, folder):
+        for entry in all_children(state, folder):
             parent = state.entry(merged.metadata.id)
             assert isinstance(parent, Directory)
             there = find(state, parent, entry.metadata.name)
@@ -69,15 +69,15 @@ def _check_replaceable(entry: FSEntry, there: FSEntry, src: str, dst: str) -> No
 
 def _copy_tree(state: WritableState, change: Change, entry: FSEntry, directory: Directory, name: str) -> FSEntry:
     top = _copy_one(state, change, entry, directory, name)
-    stack = [(entry, top)]
+    stack = [(entry, top)] if type(entry) is Directory else []
     while stack:
         source, made = stack.pop()
-        if not isinstance(source, Directory):
-            continue
-        for below in children(state, source):
+        for below in all_children(state, source):
             parent = state.entry(made.metadata.id)
             assert isinstance(parent, Directory)
-            stack.append((below, _copy_one(state, Change(), below, parent, below.metadata.name)))
+            copied = _copy_one(state, Change(), below, parent, below.metadata.name)
+            if type(below) is Directory:
+                stack.append((below, copied))
         _restore_time(state, source, made)
     return state.entry(top.metadata.id)
 

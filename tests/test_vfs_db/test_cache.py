@@ -106,3 +106,16 @@ def test_what_came_back_counts_with_all_its_weight() -> None:
     assert cache.young == {3: "third"}
     assert cache.grown(1, 1000) == "first"
     assert (cache.get(1), cache.get(2), cache.grown(2, 1)) == ("first", None, None)
+
+
+@pytest.mark.slow
+def test_a_large_directory_is_copied_part_by_part(tmp_path: Path) -> None:
+    with vfs_db.open(tmp_path, synchronous="off") as fs:
+        fs.dir_create("d")
+        with fs.transaction():
+            for number in range(100_000):
+                fs.file_create(f"d/{number:06}" + "n" * 100)
+        fs.refresh()
+        with memory_below(75):
+            fs.copy("d", "copy")
+        assert len(fs.dir_list("copy")) == 100_000
