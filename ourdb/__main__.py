@@ -222,6 +222,7 @@ def repair(arguments: argparse.Namespace) -> int:
                 "duplicate_ids": report.duplicate_ids,
                 "gaps": report.gaps,
                 "lost_ids": report.lost_ids,
+                "shortened_ids": report.shortened_ids,
                 "unreached": report.unreached,
                 "lost": [{"path": path, "position": position, "size": size} for path, position, size in report.lost],
             }
@@ -240,6 +241,8 @@ def repair(arguments: argparse.Namespace) -> int:
         _print(f"{path}, position {position}: {size} bytes hold no whole record")
     for record_id in report.lost_ids:
         _print(f"id {record_id}: its record is not whole any more, and gone")
+    for record_id in report.shortened_ids:
+        _print(f"id {record_id}: its history ends early, an older version is gone")
     for record_id in report.duplicate_ids:
         _print(f"id {record_id}: more than one history claims it; the newest was taken")
     return 0

@@ -49,7 +49,7 @@ class Report:
     (path, position, bytes) that hold no whole record and are not zeros. gaps: runs of zeros, where records were deleted.
     duplicate_ids: ids that claimed a record or its history, or that several records claimed; one of them won. lost_ids: ids whose
     record is not whole any more. unreached: whole records that are of no id in the new table: older versions of deleted ones, or
-    what has an id that could not be known.
+    what has an id that could not be known. shortened_ids: ids whose history ends early, as an older version is not whole or another's.
     """
 
     records: int
@@ -60,11 +60,12 @@ class Report:
     duplicate_ids: list[int]
     lost_ids: list[int] = attrs.field(factory=list)
     unreached: int = 0
+    shortened_ids: list[int] = attrs.field(factory=list)
 
     @property
     def is_certain(self) -> bool:
         """Say whether nothing was lost or guessed."""
-        return not (self.guessed_ids or self.lost or self.duplicate_ids or self.lost_ids)
+        return not (self.guessed_ids or self.lost or self.duplicate_ids or self.lost_ids or self.shortened_ids)
 
 
 @attrs.define
@@ -79,6 +80,7 @@ class _Plan:
     guessed: list[int] = attrs.field(factory=list)
     duplicates: list[int] = attrs.field(factory=list)
     lost_ids: list[int] = attrs.field(factory=list)
+    shortened: list[int] = attrs.field(factory=list)
     cuts: list[int] = attrs.field(factory=list)
     """Locations of records whose previous location leads nowhere, or into another id's history."""
     reached: set[int] = attrs.field(factory=set)
@@ -86,7 +88,7 @@ class _Plan:
     def report(self) -> Report:
         return Report(
             len(self.slots), len(self.records.previous), self.guessed, self.records.lost, self.records.gaps,
-            self.duplicates, self.lost_ids, len(self.records.previous.keys() - self.reached),
+            self.duplicates, self.lost_ids, len(self.records.previous.keys() - self.reached), self.shortened,
         )  # fmt: skip
 
 
@@ -281,10 +283,11 @@ def _follow_histories(plan: _Plan) -> None:
     for record_id, head in plan.slots.items():
         location = head
         while older := records.previous.get(location, 0):
-            if older in owner:
+            if owner.get(older, record_id) != record_id:
                 plan.duplicates += [owner[older], record_id]
             if older >= location or older in owner or not records.is_whole(older):
                 plan.cuts.append(location)
+                plan.shortened.append(record_id)
                 break
             owner[older] = record_id
             location = older

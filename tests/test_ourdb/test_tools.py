@@ -461,6 +461,31 @@ def test_a_lost_table_is_rebuilt_and_what_is_guessed_is_said(tmp_path: Path) -> 
         assert db.get_next_id() == 51
 
 
+@pytest.mark.parametrize("damage", ["an older version", "its file", "a circle"])
+def test_repair_names_the_ids_whose_history_ends_early(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "db"
+    with ourdb.new(folder, record_nr_max=100, keysize=6, incremental_mode=False, file_size=500) as db:
+        db.set_many([(one, b"oldest" * 20) for one in range(4)])
+        oldest = db.lookup(2)
+        for value in (b"older", b"newest"):
+            db.set_many([(one, value * 20) for one in range(4)])
+        newest = db.lookup(2)
+    if damage == "its file":
+        (folder / "0.db").unlink()
+    else:
+        at = oldest if damage == "an older version" else newest
+        with open(folder / f"{at.file_number}.db", "r+b") as file:
+            file.seek(at.position + (12 if at == oldest else 6))
+            file.write(b"!" if at == oldest else at.file_number.to_bytes(2, "big") + at.position.to_bytes(4, "big"))
+    report = ourdb.repair(folder)
+    expected = [0, 1, 2, 3] if damage == "its file" else [2]
+    assert (report.shortened_ids, report.lost_ids, report.duplicate_ids) == (expected, [], [])
+    assert not report.is_certain
+    with ourdb.new(folder) as db:
+        assert db.get_many(range(4)) == [b"newest" * 20] * 4
+        assert list(db.check()) == []
+
+
 @pytest.mark.parametrize(("given", "records"), [({"incremental_mode": False}, 0), ({"record_nr_max": 11}, 10)])
 def test_repair_says_how_many_records_have_no_id(tmp_path: Path, given: dict[str, Any], records: int) -> None:
     with ourdb.new(tmp_path / "db") as db:
