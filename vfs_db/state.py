@@ -262,7 +262,8 @@ class State:
                 return names
         names = self._read_names(directory, self._entries.young)
         with self.publishing:
-            if version == self.version and not version & 1:
+            is_present = self._entries.get(directory_id) is directory  # it may be older than *version*
+            if is_present and version == self.version and not version & 1:
                 self._names.put(directory_id, names, names.weight())
         return names
 

@@ -7,6 +7,7 @@ import random
 import sys
 import threading
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -312,3 +313,24 @@ def test_names_that_a_rolled_back_transaction_changed_are_as_before(tmp_path: Pa
         assert fs.exists("d/old2")
         assert not fs.exists("d/more0")
         assert sorted(entry.metadata.name for entry in fs.dir_list("d")) == sorted(f"old{n}" for n in range(20))
+
+
+@pytest.mark.parametrize("kind", ["memory", "ourdb"])
+def test_names_of_a_directory_as_it_was_before_a_commit_are_not_kept(
+    kind: str, make_fs: Callable[[str], DatabaseVFS]
+) -> None:
+    """Between a reader's two steps, from a path to the directory and from it to its names, a commit may come."""
+    fs = make_fs(kind)
+    fs.dir_create("d")
+    for name in ("gone", "stays"):
+        fs.file_write(f"d/{name}", b"1")
+    before = fs.get("d")
+    assert isinstance(before, Directory)
+    fs.file_write("d/new", b"2")
+    fs.delete("d/gone")
+    fs.refresh()
+    assert fs.get("d").metadata.name == "d"
+    fs._state.names(before)
+    assert fs.file_read("d/new") == b"2"
+    assert not fs.exists("d/gone")
+    assert fs.file_write("d/newer", b"3").metadata.size == 1
