@@ -57,10 +57,10 @@ class JournaledStores:
         return 0 if self.stores[0] is store else 1
 
     def fail(self, error: OSError) -> OurDBError:
-        """Refuse all further writes: after a failed fsync nobody knows what is on disk. Returns the error to raise."""
+        """Refuse all further writes: after a failed fsync or checkpoint nobody knows what is on disk. Returns the error to raise."""
         folder = self.stores[0].folder
         self.refusal = lambda: OurDBError(
-            f"{folder}: an earlier fsync failed ({error}), so what is on disk is unknown; close and open again to go on"
+            f"{folder}: a checkpoint or fsync failed ({error}), so what is on disk is unknown; close and open again to go on"
         )
         self.plain = False
         return self.refusal()

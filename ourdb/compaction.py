@@ -29,7 +29,7 @@ from ourdb.record import encode
 from ourdb.record_files import FILE_COUNT_MAX, Appender, RecordFiles
 from ourdb.store import Store
 
-__all__ = ["finish_compaction", "is_switching", "write_survivors"]
+__all__ = ["SwitchingFiles", "finish_compaction", "is_switching", "switching_path", "write_survivors"]
 
 _Moved = Callable[[Store, Appender, bool], Iterator[tuple[int, int]]]
 """Appends the survivors of a store, with their history or without, and yields id and new location of each, ascending."""
@@ -49,6 +49,25 @@ class _NewFiles(RecordFiles):
 
     def path(self, file_number: int) -> str:
         return super().path(file_number) + _SUFFIX
+
+
+class SwitchingFiles(RecordFiles):
+    """The new record files, as far as they have been renamed or not, for reading: a compaction was killed meanwhile."""
+
+    def __init__(self, disk: Disk, folder: str) -> None:
+        super().__init__(disk, folder, read_only=True)
+        self._count = _read_count(disk, _marker(folder))
+
+    def path(self, file_number: int) -> str:
+        return switching_path(self._disk, super().path(file_number))
+
+    def numbers(self) -> list[int]:
+        return list(range(self._count))
+
+
+def switching_path(disk: Disk, path: str) -> str:
+    """Return where the new file is whose name is to be *path*."""
+    return path + _SUFFIX if disk.exists(path + _SUFFIX) else path
 
 
 def is_switching(disk: Disk, folder: str) -> bool:

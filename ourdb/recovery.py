@@ -128,7 +128,11 @@ def _recover_group(disk: Disk, stores: list[Store], asked_for: Store) -> None:
         raise
     recovered = JournaledStores(disk, [member for member in members if member is not None] or stores[:1], "normal")
     recovered.journal = journal
-    recovered.end()
+    try:
+        recovered.end()
+    except OurDBError as error:
+        # Nothing is in doubt that the next open would not look at again: the caller hears what the system said.
+        raise error.__cause__ or error from None
 
 
 def members_of(header: JournalHeader | None, stores: list[Store]) -> list[Store | None]:

@@ -15,13 +15,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from ourdb.compaction import is_switching
+from ourdb.compaction import SwitchingFiles, is_switching, switching_path
 from ourdb.config import Config
 from ourdb.disk import Disk
 from ourdb.errors import OurDBError, SnapshotOvertaken
+from ourdb.folder import lookup_path
 from ourdb.identity import Identity, identity_path
 from ourdb.joining import read_pointer
 from ourdb.journal import Journal, journal_path
+from ourdb.lookup import LookupTable
+from ourdb.record_files import RecordFiles
 from ourdb.recovery import members_of, replay
 from ourdb.snapshot import Snapshot
 from ourdb.store import Inlined, Store
@@ -30,6 +33,8 @@ __all__ = ["AbsentIdentity", "SharedSnapshot", "Viewer"]
 
 _TRIES: Final = 1000
 _SWITCH_SECONDS: Final = 0.005
+_SWITCH_TRIES: Final = 100
+"""Looks, half a second in all, after which a compaction that puts its files in place counts as killed: it takes a few ms."""
 
 _T = TypeVar("_T")
 
@@ -101,9 +106,9 @@ class Viewer:
         """Move on to the newest committed state."""
         with self._lock:
             is_second_look = False
-            for _ in range(_TRIES):
+            for attempt in range(_TRIES):
                 epochs = self._current()
-                if any(is_switching(self._disk, store.folder) for store in self.stores):
+                if attempt < _SWITCH_TRIES and any(is_switching(self._disk, store.folder) for store in self.stores):
                     time.sleep(_SWITCH_SECONDS)
                     continue
                 if b"present" in epochs:
@@ -134,7 +139,7 @@ class Viewer:
 
     def _replay(self) -> None:
         for store in self.stores:
-            store.reopen_if_replaced()
+            self._reopen_if_replaced(store)
             store.load()
         folders = {self._journal_folder(store) for store in self.stores}
         inlined: dict[Store, Inlined] = {}
@@ -151,6 +156,20 @@ class Viewer:
             # All at once: a snapshot of the same generation, in another thread, reads by them. And of this replay only:
             # where the journal is gone, a compaction may have put other records at those locations.
             store.inlined = inlined.get(store, {})
+
+    def _reopen_if_replaced(self, store: Store) -> None:
+        """Open the table and the record files anew if a compaction has put others in their place, or was killed meanwhile."""
+        disk, config, folder = self._disk, store.config, store.folder
+        path = lookup_path(folder)
+        files: RecordFiles
+        if is_switching(disk, folder):
+            path, files = switching_path(disk, path), SwitchingFiles(disk, folder)
+        elif type(store.files) is RecordFiles and store.table.is_in_place():
+            return
+        else:
+            files = RecordFiles(disk, folder, read_only=True)
+        store.table = LookupTable(disk, path, config.keysize, config.record_nr_max, read_only=True)
+        store.files = files
 
     def _journal_folder(self, store: Store) -> str:
         pointer = read_pointer(self._disk, store.folder)

@@ -98,14 +98,6 @@ class Store:
                 next_id = record_id + 1
             self.next_id = next_id
 
-    def reopen_if_replaced(self) -> None:
-        """Open the table and the record files anew if a compaction in another process has replaced them."""
-        if self.table.is_in_place():
-            return
-        config = self.config
-        self.table = LookupTable(self.disk, self.table.path, config.keysize, config.record_nr_max, read_only=True)
-        self.files = RecordFiles(self.disk, self.folder, read_only=True)
-
     def check_id(self, record_id: object) -> int:
         """Return *record_id* if it is an id of this database. Raises TypeError, IdOutOfRange."""
         if record_id.__class__ is not int:

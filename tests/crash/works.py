@@ -37,13 +37,17 @@ Opened = AbstractContextManager[Any]
 
 @attrs.frozen
 class Work:
-    """*prepare* a folder; `do` opens what is in it, lets *change* loose on it, and closes; `look` gives what it holds then."""
+    """*prepare* a folder; `do` opens what is in it, lets *change* loose on it, and closes; `look` gives what it holds then.
+
+    *open_to_read* opens it without writing; None where a kill may leave what can't be read yet.
+    """
 
     name: str
     change: Callable[[Any], object]
     prepare: Callable[[Path], object]
     open: Callable[[Path, Disk], Opened]
     found: Callable[[Any], Any]
+    open_to_read: Callable[[Path], Opened] | None
 
     def do(self, folder: Path, disk: Disk) -> None:
         """Do it; the file `acknowledged` says that the change was told to be done."""
@@ -59,6 +63,13 @@ class Work:
         with self.open(folder, SameBootDisk()) as handle:
             assert self.found(handle) == found
         return found
+
+    def read(self, folder: Path) -> Any:
+        """Return what a reader finds in *folder*, as it was left; None where nothing may be found."""
+        if self.open_to_read is None:
+            return None
+        with self.open_to_read(folder) as handle:
+            return self.found(handle)
 
 
 # Databases
@@ -86,6 +97,10 @@ def _open_or_repair(folder: Path, disk: Disk) -> Opened:
     except ourdb.OurDBError:
         rebuild(str(folder / "db"), {}, disk=disk)
         return OurDB(str(folder / "db"), {}, disk=disk)
+
+
+def _read_db(folder: Path) -> Opened:
+    return OurDB(str(folder / "db"), {}, read_only=True)
 
 
 def _fill(db: OurDB) -> None:
@@ -138,7 +153,12 @@ def _import(db: OurDB) -> None:
 
 
 def _database(name: str, change: Callable[[OurDB], object], **parts: Any) -> Work:
-    given: dict[str, Any] = {"prepare": _filled(WIDE), "open": _open_wide, "found": _content} | parts
+    given: dict[str, Any] = {
+        "prepare": _filled(WIDE),
+        "open": _open_wide,
+        "found": _content,
+        "open_to_read": _read_db,
+    } | parts
     return Work(name, change, **given)
 
 
@@ -150,6 +170,15 @@ def _open_tree(folder: Path, disk: Disk) -> Iterator[DatabaseVFS]:
     with ExitStack() as stack:
         databases = [
             stack.enter_context(OurDB(str(folder / "tree" / name), TREE, disk=disk)) for name in ("data", "metadata")
+        ]
+        yield stack.enter_context(vfs_db.new(*databases))
+
+
+@contextmanager
+def _read_tree(folder: Path) -> Iterator[DatabaseVFS]:
+    with ExitStack() as stack:
+        databases = [
+            stack.enter_context(OurDB(str(folder / "tree" / name), {}, read_only=True)) for name in ("data", "metadata")
         ]
         yield stack.enter_context(vfs_db.new(*databases))
 
@@ -177,11 +206,11 @@ def _killed_tree(folder: Path) -> None:
 
 
 def _tree(name: str, change: Callable[[DatabaseVFS], object], prepare: Callable[[Path], None] = _grown) -> Work:
-    return Work(name, change, prepare, _open_tree, tree_of)
+    return Work(name, change, prepare, _open_tree, tree_of, _read_tree)
 
 
 WORKS: Final = (
-    _database("creation", lambda db: db.set(id=1, data=b"first"), prepare=_nothing),
+    _database("creation", lambda db: db.set(id=1, data=b"first"), prepare=_nothing, open_to_read=None),
     _database("set", lambda db: db.set(id=1, data=b"new" * 400)),
     _database("set, full", lambda db: db.set(id=1, data=b"new" * 400), open=_open_full),
     _database("delete", lambda db: db.delete(2)),
@@ -191,7 +220,7 @@ WORKS: Final = (
     _database("compact", lambda db: db.compact()),
     _database("compact, narrow", lambda db: db.compact(), prepare=_filled(NARROW), open=_open_narrow),
     _database("recovery", _nothing, prepare=_killed),
-    _database("repair", _nothing, prepare=_damaged, open=_open_or_repair),
+    _database("repair", _nothing, prepare=_damaged, open=_open_or_repair, open_to_read=None),
     _tree("rename over", lambda fs: fs.rename("three", "d/e/one")),
     _tree("move of a tree", lambda fs: fs.rename("d/e", "moved")),
     _tree("copy", lambda fs: fs.copy("d", "copy")),

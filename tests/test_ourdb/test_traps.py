@@ -433,6 +433,49 @@ def test_a_failed_fsync(disk: WatchedDisk, failing: str) -> None:
         again.set(id=2, data=b"two")
 
 
+def test_what_stops_a_recovery_is_told_as_the_system_says_it(disk: WatchedDisk, tmp_path: Path) -> None:
+    db = open_on(disk)
+    db.set(id=1, data=b"one")
+    killed = disk.copy(tmp_path / "killed")
+    failing = WatchedDisk(tmp_path / "killed")
+    failing.failing_sync = "0.db"
+    with pytest.raises(OSError, match="a fault on purpose") as caught:
+        open_on(failing)
+    assert caught.value.errno == errno.EIO
+    with opened(killed) as found:
+        assert content(found) == {1: [b"one"]}
+
+
+def test_a_compaction_that_was_killed_while_it_put_its_files_in_place_can_be_read(tmp_path: Path) -> None:
+    killed: list[Path] = []
+
+    class CopyingDisk(Disk):
+        def replace(self, source: str, target: str) -> None:  # type: ignore[override]
+            if source.endswith(".compact"):
+                killed.append(shutil.copytree(tmp_path / "db", tmp_path / f"killed{len(killed)}"))
+            os.replace(source, target)
+
+    with OurDB(str(tmp_path / "db"), CONFIG | {"file_size": 100}, disk=CopyingDisk()) as db:
+        for number in range(12):
+            db.set(id=number % 4, data=b"%d" % number * 30)
+        db.delete(3)
+        expected = content(db)
+        db.compact()
+    assert len(killed) > 3, "several record files, then the table"
+    for folder in (killed[0], killed[2], killed[-1]):
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        with ourdb.new(folder, read_only=True) as reader:
+            assert content(reader) == expected
+            assert list(reader.check()) == []
+            assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+            with ourdb.new(folder) as db:
+                assert content(db) == expected
+                db.set(id=50, data=b"after it was finished")
+                db.sync()
+                reader.refresh()
+                assert content(reader) == expected | {50: [b"after it was finished"]}
+
+
 @pytest.mark.parametrize("now", [b"set anew", None])
 def test_zeros_that_a_reader_takes_for_an_empty_record(disk: WatchedDisk, now: bytes | None) -> None:
     """Between finding and reading a record it is deleted, and a checkpoint overwrites it with zeros."""
