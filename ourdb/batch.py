@@ -136,6 +136,6 @@ def _stage_deletes(stage: Staged, deletes: Sequence[int], member: int, operation
         except CorruptRecord:
             return None  # the general way empties the slot only: zeros could run into another record
         pending[record_id] = 0
-        zeros.append((location, HEADER_SIZE + size))
+        zeros.append(location << 16 | size)
         operations.append(_pack_operation(DELETE, member, size, record_id, 0, location, 0))
     return store, pending, zeros, count - len(deletes), next_id, file, position

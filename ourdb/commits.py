@@ -51,13 +51,16 @@ class Commits(JournaledStores):
         self.is_reading_only = False
         _handles.add(self)
 
-    def acquire(self) -> bool:
-        """Wait for the right to write, and return True. Raises DatabaseLocked after the timeout, or why this handle can't write."""
+    def acquire(self, *, to_close: bool = False) -> bool:
+        """Wait for the right to write, and return True. Raises DatabaseLocked after the timeout, or why this handle can't write.
+
+        *to_close*: also one that can't write.
+        """
         if not self.lock.acquire(True, self.wait):
             raise DatabaseLocked(
                 f"{self.stores[0].folder}: another thread's transaction lasted longer than the timeout of {self.wait} s"
             )
-        if self.refusal is not None:
+        if self.refusal is not None and not to_close:
             self.lock.release()
             raise self.refusal()
         return True

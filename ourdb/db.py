@@ -212,14 +212,18 @@ class OurDB(WritableDB):
         """Make everything durable and close; what is left is as the reference would have written it.
 
         Rolls back an open transaction of this thread's; other threads' calls end with DatabaseClosed. Closing twice
-        does nothing. In a forked child it only closes the child's copy.
+        does nothing. In a forked child it only closes the child's copy. Raises DatabaseLocked when another thread's transaction
+        lasts longer than the timeout: the database stays open then.
         """
         while True:
             commits = self._commits
-            with commits.lock:
+            commits.acquire(to_close=True)
+            try:
                 if commits is self._commits:  # else it was joined until the lock was held
                     self._close(commits)
                     return
+            finally:
+                commits.lock.release()
 
     def _close(self, commits: Commits) -> None:
         if self._is_closed:

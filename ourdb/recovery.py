@@ -294,7 +294,7 @@ def _apply(
             continue
         if operation.kind == DELETE:
             store.overlay[operation.record_id] = 0
-            store.zeros.append((operation.location, HEADER_SIZE + operation.data_size))
+            store.zeros.append(operation.location << 16 | operation.data_size)
             continue
         if operation.kind == POINT:
             store.overlay[operation.record_id] = operation.location

@@ -80,7 +80,7 @@ def import_table(disk: Disk, store: Store, transaction: Transaction, folder: str
         raise UnsupportedFormat(f"{folder}/.inc says that the next id is {inc}, expected 1 to {config.record_nr_max}")
     stage = transaction.stage(store)
     current = dict(store.items(store.overlay | stage.pending))
-    deleted = {location for location, _ in (*store.zeros, *stage.zeros)}
+    deleted = {one >> 16 for one in (*store.zeros, *stage.zeros)}
     locations = set(entries.values())
     if len(locations) < len(entries):
         raise UnsupportedFormat(f"{path}: two ids lead to the same record; each id has one of its own")

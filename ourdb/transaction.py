@@ -15,7 +15,7 @@ from zlib import crc32
 from ourdb.config import RECORD_DATA_MAX
 from ourdb.errors import CorruptRecord, DatabaseClosed, DatabaseFull, OurDBError, RecordNotFound, RecordTooLarge
 from ourdb.journal import DELETE, INLINED, OPERATION, POINT, SET
-from ourdb.record import HEADER_SIZE, PACK_HEADER
+from ourdb.record import PACK_HEADER
 from ourdb.record_files import Appender
 from ourdb.sets import SETS_MAX, stage_sets
 from ourdb.store import Store
@@ -29,10 +29,10 @@ _COMMIT_MAX: Final = (1 << 32) - 1
 
 _pack_operation: Final = OPERATION.pack
 
-Staged: TypeAlias = "tuple[Store, dict[int, int], list[tuple[int, int]], int, int, int, int]"
+Staged: TypeAlias = "tuple[Store, dict[int, int], list[int], int, int, int, int]"
 """What a commit does to one store, whose records are written: store, pending, zeros, count, next id, file, position.
 
-pending: id -> new location. zeros: location and size of what was deleted. count: how many records more there are. The
+pending: id -> new location. zeros: what was deleted, see `Store.zeros`. count: how many records more there are. The
 records end at *position* in record file *file*.
 """
 
@@ -47,7 +47,7 @@ class Stage(Appender):
         self._before_write = before_write
         self.store = store
         self.pending: dict[int, int] = {}
-        self.zeros: list[tuple[int, int]] = []
+        self.zeros: list[int] = []
         self.count = 0
         self.next_id = store.next_id
 
@@ -207,7 +207,7 @@ class Transaction:
         if self.depth > 1:
             self._remember(stage, checked)
         stage.pending[checked] = 0
-        stage.zeros.append((location, HEADER_SIZE + size))
+        stage.zeros.append(location << 16 | size)
         stage.count -= 1
         self._operations += _pack_operation(DELETE, self._member(store), size, checked, 0, location, 0)
 

@@ -136,8 +136,8 @@ class WritableState(Transactions):
         self.forget()
 
     def close(self) -> None:
-        """Save the counters and close both databases; what is called afterwards raises ValueError."""
-        with self.lock:
+        """Save the counters and close both databases; what is called afterwards raises ValueError. Errors as `alone`."""
+        with self.alone():
             if self.is_closed:
                 return
             while self.transaction is not None and self.mine() is not None:

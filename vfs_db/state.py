@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 from vfs_db import codec
@@ -216,20 +216,23 @@ class State:
         return self.read(self._path_of, entry_id)
 
     def _path_of(self, entry_id: int) -> str:
-        names: list[str] = []
+        try:
+            names = [entry.metadata.name for entry in self.upwards(entry_id)]
+        except MissingEntry as error:
+            raise FileNotFoundError(errno.ENOENT, f"entry {entry_id} is gone") from error
+        return "/" + "/".join(reversed(names))
+
+    def upwards(self, entry_id: int) -> Iterator[FSEntry]:
+        """Yield an entry and the directories that it is in, but for the root. Raises OSError (EIO) for a circle."""
         seen: set[int] = set()
         current = entry_id
         while current != self.root_id:
             if current in seen:
                 raise damaged(entry_id, "its parents lead in a circle")
             seen.add(current)
-            try:
-                entry = self.entry(current)
-            except MissingEntry as error:
-                raise FileNotFoundError(errno.ENOENT, f"entry {entry_id} is gone") from error
-            names.append(entry.metadata.name)
+            entry = self.entry(current)
+            yield entry
             current = entry.parent_id
-        return "/" + "/".join(reversed(names))
 
     def names(self, directory: Directory) -> Names:
         """Return the names in *directory*, without those that this thread's transaction has added or removed."""

@@ -180,16 +180,9 @@ def is_empty(state: State, directory: Directory) -> bool:
 
 def is_inside(state: State, directory: Directory, ancestor_id: int) -> bool:
     """Say whether *directory* is the one with *ancestor_id*, or somewhere below it. Raises OSError (EIO) for a circle."""
-    seen = set()
-    current: FSEntry = directory
-    while current.metadata.id != ancestor_id:
-        if current.metadata.id == state.root_id:
-            return False
-        if current.metadata.id in seen:
-            raise damaged(directory.metadata.id, "its parents lead in a circle")
-        seen.add(current.metadata.id)
-        current = state.entry(current.parent_id)
-    return True
+    return ancestor_id == state.root_id or any(
+        entry.metadata.id == ancestor_id for entry in state.upwards(directory.metadata.id)
+    )
 
 
 def _present(change: Change, directory: Directory) -> Directory:

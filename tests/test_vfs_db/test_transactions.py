@@ -217,6 +217,7 @@ def test_whatever_waits_for_a_transaction_is_bounded_by_the_timeout(kind: str, t
             "compact": fs.compact,
             "compact to version 1": lambda: fs.compact(strict_v1=True),
             "sync": fs.sync,
+            "close": fs.close,
         }
         if is_memory:  # else it is of a snapshot, and waits for nobody
             waiting["export_tree"] = lambda: fs.export_tree("/", tmp_path / "out")
