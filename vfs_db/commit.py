@@ -46,7 +46,7 @@ class WritableState(Transactions):
         Raises TimeoutError when another thread's transaction lasts longer than the timeout, OSError (EROFS).
         """
         if not self.lock.acquire(True, self._wait):
-            raise TimeoutError(errno.ETIMEDOUT, f"another thread's transaction lasted longer than {self._wait} s")
+            raise self.waited_too_long()
         if self.is_closed or self.store.is_read_only:
             self.lock.release()
             self.check_open()

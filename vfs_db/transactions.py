@@ -41,11 +41,15 @@ class Transactions(Publisher):
     def alone(self) -> Iterator[None]:
         """Hold the writers' lock, for what needs it without writing entries. Raises TimeoutError as `acquire`."""
         if not self.lock.acquire(True, self._wait):
-            raise TimeoutError(errno.ETIMEDOUT, f"another thread's transaction lasted longer than {self._wait} s")
+            raise self.waited_too_long()
         try:
             yield
         finally:
             self.lock.release()
+
+    def waited_too_long(self) -> TimeoutError:
+        """Return the error for a wait that has lasted as long as it may."""
+        return TimeoutError(errno.ETIMEDOUT, f"another thread's transaction lasted longer than {self._wait} s")
 
     def open_block(self) -> None:
         """Open a transaction, or a block in the one that is open."""
