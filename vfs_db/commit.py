@@ -84,9 +84,9 @@ class WritableState(Transactions):
         )
 
     def add_file(
-        self, file: File, directory: Directory, changes: dict[str, int] | None, chunk_id: int, data: bytes
+        self, file: File, directory: Directory, changes: dict[str, int] | None, chunks: list[tuple[int, bytes]]
     ) -> None:
-        """Do what `apply` does for a new file of one chunk, and the *directory* that lists it now.
+        """Do what `apply` does for a new file of one chunk or none, and the *directory* that lists it now.
 
         *changes*: what the open transaction, whose innermost block is the outermost one, has done to its names.
         """
@@ -94,10 +94,11 @@ class WritableState(Transactions):
         transaction = self.transaction
         if transaction is None or changes is None:
             entries = [(metadata.id, codec.encode(file)), (directory_id, codec.encode(directory))]
-            self.write(entries, [(chunk_id, data)], (), (), partial(self.publish_file, file, directory))
+            self.write(entries, chunks, (), (), partial(self.publish_file, file, directory))
             return
         try:
-            self.store.write_chunks([(chunk_id, data)])
+            if chunks:
+                self.store.write_chunks(chunks)
         except Exception as error:
             raise database_error(error) from error
         staged = transaction.entries

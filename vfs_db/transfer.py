@@ -225,7 +225,8 @@ def _import_file(
                 state, parent, found.name, data, stat.S_IMODE(status.st_mode), now, modified_at, accessed_at
             )  # fmt: skip
         if made is not None:
-            report(found.path, len(data))
+            if data:
+                report(found.path, len(data))
             return made
         like = _like(found.name, FileType.file, status, state.ns_times)
         change = Change()

@@ -25,13 +25,13 @@ from vfs_db.page import NamePage, Page
 from vfs_db.state import MissingEntry, State, damaged
 
 __all__ = [
-    "LISTED_MAX", "add", "all_children", "children", "find", "is_empty", "is_inside", "place", "put_in", "relist", "remove", "save",
+    "LISTED_MAX", "PERMISSIONS", "add", "all_children", "children", "find", "is_empty", "is_inside", "place", "put_in", "relist", "remove", "save",
     "scan_children", "with_place",
 ]  # fmt: skip
 
 _MODES: Final = (0o644, 0o755, 0o777)
 """Permission bits of a new entry, by file type."""
-_PERMISSIONS: Final = 0o7777
+PERMISSIONS: Final = 0o7777
 LISTED_MAX: Final = 1024
 """Children of a version 1 directory; one more, and their names go into pages."""
 _PAGED_MIN: Final = 512
@@ -200,7 +200,7 @@ def add(
     if mode is None:
         mode = _MODES[kind] if like is None else like.mode
     else:
-        mode &= _PERMISSIONS
+        mode &= PERMISSIONS
     if like is None:
         metadata = quick_metadata(entry_id, name, kind, size, now, now, now, mode)
     else:

@@ -104,7 +104,14 @@ class WritableFS(ReadableFS):
 
     def file_create(self, path: PathLike, mode: int = 0o644) -> File:
         """Make an empty file. Raises FileExistsError, FileNotFoundError (no such directory), NotADirectoryError."""
-        entry = self._changing(self._make, as_text(path), FileType.file, mode, "")
+        return self._changing(self._file_create, as_text(path), mode)
+
+    def _file_create(self, path: str, mode: int) -> File:
+        made = new_small_file(self._state, path, b"", mode)
+        if made is not None:
+            self.last_inserted_id = made.metadata.id
+            return made
+        entry = self._make(path, FileType.file, mode, "")
         assert type(entry) is File
         return entry
 
