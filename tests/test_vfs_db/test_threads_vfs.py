@@ -191,7 +191,7 @@ def test_appending_from_many_threads_loses_nothing(fs: DatabaseVFS) -> None:
 
 
 def test_handle_of_a_file_that_is_deleted_as_it_is_opened_never_reads_another() -> None:
-    """Its id is the next file's. Of 12000 handles some are opened at just that moment."""
+    """Its id is the next file's. Of 8000 handles some are opened at just that moment."""
     fs = vfs_db.new(MemoryDatabase(), MemoryDatabase())
     is_done = threading.Event()
 
@@ -204,7 +204,7 @@ def test_handle_of_a_file_that_is_deleted_as_it_is_opened_never_reads_another() 
     def read() -> None:
         opened = 0
         try:
-            while opened < 12_000:
+            while opened < 8_000:
                 with suppress(FileNotFoundError), fs.open("a", "rb", 0) as file, suppress(OSError):  # deleted: ESTALE
                     opened += 1
                     for _ in range(5):
