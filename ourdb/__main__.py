@@ -8,16 +8,16 @@ away ends the command without a word, with status 1; Ctrl-C does so with 130.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import ourdb
+from ourdb import console
 from ourdb.errors import CorruptRecord, OurDBError, SnapshotOvertaken
 from ourdb.location import split
+from ourdb.progress import Progress, Work, records_in
 
 __all__ = ["main"]
 
@@ -104,11 +104,11 @@ def stats(arguments: argparse.Namespace) -> int:
     with ourdb.new(arguments.path, read_only=True) as db:
         figures = db.stats()
     if arguments.json:
-        _print_json(figures)
+        console.print_json(figures)
     else:
         width = max(map(len, figures))
         for name, value in figures.items():
-            _print(f"{name:{width}}  {value}")
+            console.print_text(f"{name:{width}}  {value}")
     return 0
 
 
@@ -118,22 +118,22 @@ def get(arguments: argparse.Namespace) -> int:
     with ourdb.new(arguments.path, read_only=True) as db:
         data = db.get(arguments.id)
     if arguments.json:
-        _print_json({"id": arguments.id, "size": len(data), "hex": data.hex()})
+        console.print_json({"id": arguments.id, "size": len(data), "hex": data.hex()})
     else:
-        _write(data)
+        console.write(data)
     return 0
 
 
 @_command(_data)
 def set_command(arguments: argparse.Namespace) -> int:
     """Store a record and print its id."""
-    data = os.fsencode(arguments.data) if arguments.data is not None else _standard_input()
+    data = os.fsencode(arguments.data) if arguments.data is not None else console.read()
     with ourdb.new(_existing(arguments.path)) as db:
         record_id = db.set(data=data, id=arguments.id)
     if arguments.json:
-        _print_json({"id": record_id, "size": len(data)})
+        console.print_json({"id": record_id, "size": len(data)})
     else:
-        _print(str(record_id))
+        console.print_text(str(record_id))
     return 0
 
 
@@ -143,7 +143,7 @@ def delete(arguments: argparse.Namespace) -> int:
     with ourdb.new(_existing(arguments.path)) as db:
         db.delete(arguments.id)
     if arguments.json:
-        _print_json({"id": arguments.id})
+        console.print_json({"id": arguments.id})
     return 0
 
 
@@ -153,12 +153,12 @@ def history(arguments: argparse.Namespace) -> int:
     with ourdb.new(arguments.path, read_only=True) as db:
         versions = db.get_history(arguments.id, arguments.depth)
     if arguments.json:
-        _print_json(
+        console.print_json(
             [{"version": -number, "size": len(data), "hex": data.hex()} for number, data in enumerate(versions)]
         )
     else:
         for number, data in enumerate(versions):
-            _print(f"{-number:4d} {len(data):6d}  {_preview(data)}")
+            console.print_text(f"{-number:4d} {len(data):6d}  {console.preview(data)}")
     return 0
 
 
@@ -167,20 +167,25 @@ def dump(arguments: argparse.Namespace) -> int:
     """List all records: id, location, size, the data's beginning; status 1 if any can't be read."""
     status = 0
     with ourdb.new(arguments.path, read_only=True) as db, db.snapshot() as then:
-        for record_id, location in then.items():
+        # Elsewhere the lines tell how far it is, or a pager shows them on the same terminal.
+        progress = _progress(arguments, "records") if console.output_is_file() else None
+        work = Work(progress, lambda: records_in(then))
+        for record_id, location in work.over(then.items(), lambda: records_in(then)):
             try:
                 data = then.get(record_id)
             except CorruptRecord as error:
-                _complain(f"id {record_id}: {error}")
+                console.complain(f"id {record_id}: {error}")
                 status = 1
                 continue
             file_number, position = split(location)
             if arguments.json:
-                _print_json(
+                console.print_json(
                     {"id": record_id, "file": file_number, "position": position, "size": len(data), "hex": data.hex()}
                 )
             else:
-                _print(f"{record_id:9d} {file_number}.db:{position:<10d} {len(data):6d}  {_preview(data)}")
+                console.print_text(
+                    f"{record_id:9d} {file_number}.db:{position:<10d} {len(data):6d}  {console.preview(data)}"
+                )
     return status
 
 
@@ -189,16 +194,16 @@ def check(arguments: argparse.Namespace) -> int:
     """Read everything and print each problem; status 1 if there is any."""
     with ourdb.new(arguments.path, read_only=True) as db:
         problems = []
-        for problem in _with_progress(db.check(), "problems"):
+        for problem in db.check(progress=_progress(arguments)):
             problems.append(problem)
             if not arguments.json:
-                _print(str(problem))
+                console.print_text(str(problem))
         count = len(db)
     if arguments.json:
         found = [{"path": p.path, "position": p.position, "id": p.record_id, "reason": p.reason} for p in problems]
-        _print_json({"records": count, "problems": found})
+        console.print_json({"records": count, "problems": found})
     elif not problems:
-        _print(f"{count} records, no problem")
+        console.print_text(f"{count} records, no problem")
     return 1 if problems else 0
 
 
@@ -212,9 +217,9 @@ def repair(arguments: argparse.Namespace) -> int:
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.key_value:
         given["incremental_mode"] = False
-    report = ourdb.repair(_existing(arguments.path), **given)
+    report = ourdb.repair(_existing(arguments.path), progress=_progress(arguments), **given)
     if arguments.json:
-        _print_json(
+        console.print_json(
             {
                 "records": report.records,
                 "versions": report.versions,
@@ -228,23 +233,25 @@ def repair(arguments: argparse.Namespace) -> int:
             }
         )
         return 0
-    _print(f"{report.records} records with {report.versions} versions found")
+    console.print_text(f"{report.records} records with {report.versions} versions found")
     if report.guessed_ids:
-        _print(
+        console.print_text(
             f"{len(report.guessed_ids)} ids were given by the order of the records; they are right if nothing was ever deleted"
         )
     if report.unreached:
-        _print(f"{report.unreached} versions are of no id that is known: it was deleted, or what told it is lost")
+        console.print_text(
+            f"{report.unreached} versions are of no id that is known: it was deleted, or what told it is lost"
+        )
     if report.gaps:
-        _print(f"{report.gaps} places hold zeros, where records were deleted")
+        console.print_text(f"{report.gaps} places hold zeros, where records were deleted")
     for path, position, size in report.lost:
-        _print(f"{path}, position {position}: {size} bytes hold no whole record")
+        console.print_text(f"{path}, position {position}: {size} bytes hold no whole record")
     for record_id in report.lost_ids:
-        _print(f"id {record_id}: its record is not whole any more, and gone")
+        console.print_text(f"id {record_id}: its record is not whole any more, and gone")
     for record_id in report.shortened_ids:
-        _print(f"id {record_id}: its history ends early, an older version is gone")
+        console.print_text(f"id {record_id}: its history ends early, an older version is gone")
     for record_id in report.duplicate_ids:
-        _print(f"id {record_id}: more than one history claims it; the newest was taken")
+        console.print_text(f"id {record_id}: more than one history claims it; the newest was taken")
     return 0
 
 
@@ -253,12 +260,12 @@ def compact(arguments: argparse.Namespace) -> int:
     """Take back dead space."""
     with ourdb.new(_existing(arguments.path)) as db:
         before = db.stats()["record_bytes"]
-        db.compact(keep_history=not arguments.drop_history)
+        db.compact(keep_history=not arguments.drop_history, progress=_progress(arguments))
         after = db.stats()["record_bytes"]
     if arguments.json:
-        _print_json({"record_bytes_before": before, "record_bytes_after": after})
+        console.print_json({"record_bytes_before": before, "record_bytes_after": after})
     else:
-        _print(f"{before} bytes of record files before, {after} after")
+        console.print_text(f"{before} bytes of record files before, {after} after")
     return 0
 
 
@@ -266,9 +273,9 @@ def compact(arguments: argparse.Namespace) -> int:
 def backup(arguments: argparse.Namespace) -> int:
     """Copy the database to the new folder DEST, beside a writer too."""
     with ourdb.new(arguments.path, read_only=True) as db:
-        db.backup(arguments.dest)
+        db.backup(arguments.dest, progress=_progress(arguments))
     if arguments.json:
-        _print_json({"dest": arguments.dest})
+        console.print_json({"dest": arguments.dest})
     return 0
 
 
@@ -280,11 +287,11 @@ def export(arguments: argparse.Namespace) -> int:
     with ourdb.new(arguments.path, read_only=True) as db:
         dest = os.path.join(arguments.path, "lookup_dump.db") if arguments.for_original else arguments.dest
         if arguments.sparse or arguments.for_original:
-            db.export_sparse(dest)
+            db.export_sparse(dest, progress=_progress(arguments))
         else:
-            db.export_data(dest)
+            db.export_data(dest, progress=_progress(arguments))
     if arguments.json:
-        _print_json({"dest": dest})
+        console.print_json({"dest": dest})
     return 0
 
 
@@ -293,13 +300,17 @@ def import_(arguments: argparse.Namespace) -> int:
     """Make the table in folder SOURCE the database's."""
     with ourdb.new(_existing(arguments.path)) as db:
         if arguments.sparse:
-            db.import_sparse(arguments.source)
+            db.import_sparse(arguments.source, progress=_progress(arguments))
         else:
-            db.import_data(arguments.source)
+            db.import_data(arguments.source, progress=_progress(arguments))
         count = len(db)
     if arguments.json:
-        _print_json({"records": count})
+        console.print_json({"records": count})
     return 0
+
+
+def _progress(arguments: argparse.Namespace, unit: str = "bytes") -> Progress | None:
+    return None if arguments.json else console.progress_line(arguments.command, unit)
 
 
 def _existing(path: str) -> str:
@@ -310,77 +321,9 @@ def _existing(path: str) -> str:
     return path
 
 
-class _StreamFailed(Exception):
-    """Standard input can't be read, or standard output not be written."""
-
-    def __init__(self, name: str, error: OSError) -> None:
-        super().__init__(f"{name}: {error.strerror}")
-        self.is_broken_pipe = isinstance(error, BrokenPipeError)
-
-
-def _standard_input() -> bytes:
-    try:
-        return sys.stdin.buffer.read()
-    except OSError as error:
-        raise _StreamFailed("standard input", error) from None
-
-
-def _write(data: bytes) -> None:
-    try:
-        sys.stdout.buffer.write(data)
-        if sys.stdout.isatty():
-            sys.stdout.buffer.flush()
-    except OSError as error:
-        raise _StreamFailed("standard output", error) from None
-
-
-def _flush() -> None:
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        raise _StreamFailed("standard output", error) from None
-
-
-def _print(text: str) -> None:
-    """Print *text*: names in it are shown escaped on a terminal, and go as they are into a file or pipe."""
-    shown = _escaped(text) if sys.stdout.isatty() else text
-    _write(shown.encode("utf-8", "surrogateescape") + b"\n")
-
-
-def _print_json(value: object) -> None:
-    _print(json.dumps(value))
-
-
-def _complain(text: object) -> None:
-    with suppress(OSError):  # the exit status tells, too
-        print(f"ourdb: {_escaped(str(text))}", file=sys.stderr)
-
-
-def _escaped(text: str) -> str:
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
-
-
-def _preview(data: bytes) -> str:
-    text = data[:48].decode("utf-8", "replace")
-    shown = "".join(character if character.isprintable() else "." for character in text)
-    return shown + ("…" if len(data) > 48 else "")
-
-
-def _with_progress(items: Iterable[Any], what: str) -> Iterable[Any]:
-    """Pass *items* on; on a terminal, count them on standard error."""
-    if not sys.stderr.isatty():
-        yield from items
-        return
-    count = 0
-    sys.stderr.write("reading …\r")
-    for count, item in enumerate(items, 1):  # noqa: B007 - the count is used after the loop
-        yield item
-    sys.stderr.write(f"{count} {what} \n")
-
-
 class _Parser(argparse.ArgumentParser):
     def print_help(self, file: object = None) -> None:  # noqa: ARG002 - as argparse calls it
-        _print(self.format_help().rstrip())  # argparse itself passes over what can't be written
+        console.print_text(self.format_help().rstrip())  # argparse itself passes over what can't be written
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -396,50 +339,41 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _stand_in_for_closed_streams() -> None:
-    """Open the null device for standard streams that are closed: else a database's file would get their descriptors.
-
-    What is read or written there fails, but for messages, as in a program that had none.
-    """
-    for name, flags, mode in (("stdin", os.O_WRONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.open(os.devnull, flags), mode, closefd=False))  # noqa: SIM115 - open to the end
-
-
 def _run(argv: list[str] | None) -> int:
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit:
-        _flush()
+        console.flush()
         raise
     try:
         status: int = arguments.function(arguments)
     except SnapshotOvertaken:
-        _complain(f"{arguments.path}: its writer went on while it was read; run the command again")
+        console.complain(f"{arguments.path}: its writer went on while it was read; run the command again")
         status = 1
     except OSError as error:
         error.filename = error.filename or arguments.path  # a write tells none
         raise
-    _flush()
+    console.flush()
     return status
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    _stand_in_for_closed_streams()
+    console.stand_in_for_closed_streams()
     try:
         return _run(argv)
-    except _StreamFailed as error:
-        # What is still buffered has nowhere to go, and Python would try again when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except console.StreamFailed as error:
+        console.give_up_output()
         if not error.is_broken_pipe:
-            _complain(error)
+            console.complain(error)
     except KeyboardInterrupt:
         return _CTRL_C
     except OSError as error:
-        _complain(error if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}")
+        console.complain(error if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}")
     except (OurDBError, ValueError, TypeError) as error:
-        _complain(error)
+        console.complain(error)
+    finally:
+        console.erase_line()
     return 1
 
 

@@ -8,6 +8,7 @@ import attrs
 
 from ourdb.errors import CorruptRecord
 from ourdb.location import split
+from ourdb.progress import Progress, Work, bytes_in, records_in
 from ourdb.record import HEADER_SIZE
 from ourdb.snapshot import Snapshot
 from ourdb.store import Store
@@ -29,21 +30,21 @@ class Problem:
         return f"{self.path}, position {self.position}: {who}{self.reason}"
 
 
-def check(then: Snapshot) -> Iterator[Problem]:
+def check(then: Snapshot, progress: Progress | None = None) -> Iterator[Problem]:
     """Yield what is wrong in the state *then*: slots, histories, CRCs, records that overlap, a torn tail.
 
     Memory: some 100 bytes for each version of each record. Raises SnapshotOvertaken, DatabaseClosed: what looked wrong is
     a problem only if it was read of that state.
     """
-    for problem in _problems(then):
+    for problem in _problems(then, Work(progress, lambda: bytes_in(then.files))):
         then.confirm()
         yield problem
     then.confirm()
 
 
-def _problems(then: Snapshot) -> Iterator[Problem]:
+def _problems(then: Snapshot, work: Work) -> Iterator[Problem]:
     found: dict[int, dict[int, int]] = {}
-    for record_id, location in then.items():
+    for record_id, location in work.over(then.items(), lambda: records_in(then)):
         yield from _check_history(then, record_id, location, found)
     for number in range(then.end[0] + 1):
         yield from _check_layout(then, number, found.get(number, {}))

@@ -25,13 +25,14 @@ from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, DatabaseFull
 from ourdb.folder import lookup_path, refuse_link
 from ourdb.lookup import write_full
+from ourdb.progress import Progress, Work, bytes_in
 from ourdb.record import encode
 from ourdb.record_files import FILE_COUNT_MAX, Appender, RecordFiles
 from ourdb.store import Store
 
 __all__ = ["SwitchingFiles", "finish_compaction", "is_switching", "switching_path", "write_survivors"]
 
-_Moved = Callable[[Store, Appender, bool], Iterator[tuple[int, int]]]
+_Moved = Callable[[Store, Appender, bool, Work], Iterator[tuple[int, int]]]
 """Appends the survivors of a store, with their history or without, and yields id and new location of each, ascending."""
 
 _MARKER_MAX: Final = 16
@@ -75,7 +76,7 @@ def is_switching(disk: Disk, folder: str) -> bool:
     return disk.exists(_marker(folder))
 
 
-def write_survivors(disk: Disk, store: Store, *, keep_history: bool) -> None:
+def write_survivors(disk: Disk, store: Store, *, keep_history: bool, progress: Progress | None = None) -> None:
     """Write what a compacted *store* holds, and make it ready: its files count as replaced from here on.
 
     On an error nothing has changed, or, if its files count as replaced then, `finish_compaction` decides. *store* must be
@@ -84,9 +85,9 @@ def write_survivors(disk: Disk, store: Store, *, keep_history: bool) -> None:
     """
     try:
         try:
-            count = _write_new(disk, store, _by_id, keep_history=keep_history)
+            count = _write_new(disk, store, _by_id, keep_history=keep_history, progress=progress)
         except DatabaseFull:
-            count = _write_new(disk, store, _by_place, keep_history=keep_history)
+            count = _write_new(disk, store, _by_place, keep_history=keep_history, progress=progress)
         disk.sync_folder(store.folder)
         disk.sync_folder(os.path.dirname(lookup_path(store.folder)))
         store.identity.forget_end()
@@ -111,7 +112,7 @@ def _take_back(disk: Disk, store: Store) -> None:
     store.files.is_replaced = False
 
 
-def _write_new(disk: Disk, store: Store, moved: _Moved, *, keep_history: bool) -> int:
+def _write_new(disk: Disk, store: Store, moved: _Moved, *, keep_history: bool, progress: Progress | None) -> int:
     """Write the new record files and the new table, durably but for their names; return how many record files there are."""
     _remove_new(disk, store.folder)
     config = store.config
@@ -119,7 +120,7 @@ def _write_new(disk: Disk, store: Store, moved: _Moved, *, keep_history: bool) -
     try:
         files.create_first()
         appender = Appender(files, config)
-        survivors = moved(store, appender, keep_history)
+        survivors = moved(store, appender, keep_history, Work(progress, lambda: bytes_in(store.files)))
         write_full(disk, lookup_path(store.folder) + _SUFFIX, config.keysize, config.record_nr_max, survivors)
         appender.flush()
         files.end_file = appender.file
@@ -129,15 +130,15 @@ def _write_new(disk: Disk, store: Store, moved: _Moved, *, keep_history: bool) -
     return appender.file + 1
 
 
-def _by_id(store: Store, appender: Appender, keep_history: bool) -> Iterator[tuple[int, int]]:
-    for record_id, location in store.items({}):
+def _by_id(store: Store, appender: Appender, keep_history: bool, work: Work) -> Iterator[tuple[int, int]]:
+    for record_id, location in work.over(store.items({}), store.table.count):
         moved = 0
         for old in reversed(list(_versions(store, location, keep_history))):
             moved = appender.append(encode(store.record(old)[0], moved))
         yield record_id, moved
 
 
-def _by_place(store: Store, appender: Appender, keep_history: bool) -> Iterator[tuple[int, int]]:
+def _by_place(store: Store, appender: Appender, keep_history: bool, work: Work) -> Iterator[tuple[int, int]]:
     """Move in the order of the old locations. Memory: some 200 bytes for each version, so this is not the usual way."""
     slots = list(store.items({}))
     places: set[int] = set()
@@ -148,7 +149,7 @@ def _by_place(store: Store, appender: Appender, keep_history: bool) -> Iterator[
             places.add(version)
     moved = {0: 0}
     try:
-        for old in sorted(places):
+        for old in work.over(sorted(places), lambda: len(places)):
             previous = store.files.header(old).previous if keep_history else 0
             moved[old] = appender.append(encode(store.record(old)[0], moved[previous]))
     except DatabaseFull:

@@ -23,6 +23,7 @@ from ourdb.writing import WritableDB
 if TYPE_CHECKING:
     from ourdb.check import Problem
     from ourdb.maintenance import Backup
+    from ourdb.progress import Progress
     from ourdb.rebuilding import Report
 
 __all__ = ["OurDB", "Synchronous", "joined", "new", "open_recovered", "repair"]
@@ -77,16 +78,18 @@ def repair(
     incremental_mode: bool | None = None,
     keysize: int | None = None,
     id_of: Callable[[bytes], int | None] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Rebuild the lost or damaged table of the database in folder *path*, and say what could not be known.
 
     The config is needed only if `lookup/.ourdb` is lost. *id_of* returns the id that a value holds, None if it holds none.
     The old `lookup/` is kept as `lookup.old`. Reads every record file. Raises DatabaseLocked, UnsupportedFormat.
+    *progress* is called as in `OurDB.compact`.
     """
     given = _given(record_nr_max, record_size_max, file_size, incremental_mode, keysize)
     from ourdb.rebuilding import rebuild
 
-    return rebuild(os.fspath(path), given, id_of)
+    return rebuild(os.fspath(path), given, id_of, progress)
 
 
 def open_recovered(
@@ -267,47 +270,53 @@ class OurDB(WritableDB):
 
     # Tables
 
-    def export_data(self, path: str | os.PathLike[str]) -> None:
+    def export_data(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
         """Write the full lookup table, and `.inc` in incremental mode, to folder *path*, of one committed state.
 
         An older export there is replaced when the new one is whole, and it is durable on return. Costs one pass over the
-        table. Raises OurDBError (*path* is the live table), SnapshotOvertaken (beside a writer), OSError.
+        table. Raises OurDBError (*path* is the live table), SnapshotOvertaken (beside a writer), OSError. *progress* is called as in
+        `compact`, here with bytes of slots in use.
         """
         from ourdb import tables
 
         folder = os.fspath(path)
-        self._of_one_state(lambda then: tables.export_table(self._disk, then, folder, sparse=False))
+        self._of_one_state(lambda then: tables.export_table(self._disk, then, folder, sparse=False, progress=progress))
 
-    def export_sparse(self, path: str | os.PathLike[str]) -> None:
+    def export_sparse(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
         """Write the sparse form of the table (only slots in use), and `.inc`, to folder *path*; see `export_data`."""
         from ourdb import tables
 
         folder = os.fspath(path)
-        self._of_one_state(lambda then: tables.export_table(self._disk, then, folder, sparse=True))
+        self._of_one_state(lambda then: tables.export_table(self._disk, then, folder, sparse=True, progress=progress))
 
-    def import_data(self, path: str | os.PathLike[str]) -> None:
+    def import_data(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
         """Make the full table in folder *path* this database's, in one commit.
 
-        It must have been exported from the same records. Raises UnsupportedFormat, CorruptRecord; then nothing changed.
+        It must have been exported from the same records. Reads each of them. Raises UnsupportedFormat, CorruptRecord; then
+        nothing changed. *progress* is called as in `export_data`.
         """
         from ourdb import tables
 
         with self._while_open(), self._commits.begin() as transaction:
-            tables.import_table(self._disk, self._store, transaction, os.fspath(path), sparse=False)
+            tables.import_table(self._disk, self._store, transaction, os.fspath(path), sparse=False, progress=progress)
 
-    def import_sparse(self, path: str | os.PathLike[str]) -> None:
+    def import_sparse(self, path: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
         """Make the sparse table in folder *path* this database's, in one commit; see `import_data`."""
         from ourdb import tables
 
         with self._while_open(), self._commits.begin() as transaction:
-            tables.import_table(self._disk, self._store, transaction, os.fspath(path), sparse=True)
+            tables.import_table(self._disk, self._store, transaction, os.fspath(path), sparse=True, progress=progress)
 
-    def compact(self, keep_history: bool = True) -> None:
+    def compact(self, keep_history: bool = True, *, progress: Progress | None = None) -> None:
         """Write the records that count to new files, and replace the old ones by them; all or nothing.
 
         Without *keep_history* only the newest version of each record is kept. Reads go on meanwhile, writes wait; no
         snapshot may be open in this process. Needs disk space for the survivors. Raises CorruptRecord where a record
         can't be read (`check`, `repair`), OSError (full disk); then nothing changed.
+
+        *progress*, here and elsewhere, is called often with the bytes that are done and those that there are in all, of record
+        files if nothing else is said: each record counts for as many. Where the work begins anew, so does the count. It is
+        not called after the return. An exception from it, such as KeyboardInterrupt, ends the work and leaves all as it was.
         """
         from ourdb import maintenance
 
@@ -317,19 +326,21 @@ class OurDB(WritableDB):
             try:
                 if commits is not self._commits:  # closed, and parted from its partner, until the lock was held
                     raise self._closed_error()
-                maintenance.compact(commits, self._store, self._go_on_with, keep_history=keep_history)
+                maintenance.compact(
+                    commits, self._store, self._go_on_with, keep_history=keep_history, progress=progress
+                )
             finally:
                 commits.lock.release()
 
     def _go_on_with(self, store: Store) -> None:
         self._store = store
 
-    def check(self) -> Iterator[Problem]:
+    def check(self, *, progress: Progress | None = None) -> Iterator[Problem]:
         """Yield every problem of one committed state. A sound database yields nothing.
 
         Reads all records; memory: some 100 bytes for each version of each record. When a writer beside takes that state
         away it begins anew, some times, as long as nothing was yielded; else it raises SnapshotOvertaken: what was yielded is
-        right, the rest was not looked at.
+        right, the rest was not looked at. *progress* is called as in `compact`.
         """
         from ourdb.check import check
 
@@ -337,7 +348,7 @@ class OurDB(WritableDB):
             is_quiet = True
             with self._while_open(), self.snapshot() as then:
                 try:
-                    for problem in check(then):
+                    for problem in check(then, progress):
                         is_quiet = False
                         yield problem
                     return
@@ -356,21 +367,24 @@ class OurDB(WritableDB):
         with self._while_open():
             return maintenance.stats(self._disk, self._store, len(self), self.read_only)
 
-    def backup(self, dest: str | os.PathLike[str]) -> None:
+    def backup(self, dest: str | os.PathLike[str], *, progress: Progress | None = None) -> None:
         """Write a copy of one committed state to the new or empty folder *dest*, while others go on reading and writing.
 
         Reads all record files once; durable on return. What fails leaves nothing behind. Raises FileExistsError (*dest* holds
         something), SnapshotOvertaken (the writer beside goes on faster than this copies, many times), OSError (full disk).
+        *progress* is called as in `compact`, here with bytes of record files and slots in use.
         """
-        with self.backing_up(dest) as copy:
+        with self.backing_up(dest, progress=progress) as copy:
             self._of_one_state(copy.take)
 
-    def backing_up(self, dest: str | os.PathLike[str]) -> AbstractContextManager[Backup]:
+    def backing_up(
+        self, dest: str | os.PathLike[str], *, progress: Progress | None = None
+    ) -> AbstractContextManager[Backup]:
         """Begin a `backup` whose state is still to be taken, for the length of a with-block: what `vfs_db` uses.
 
-        Its `take` is given a snapshot, or a newer one where that raised SnapshotOvertaken, and makes the copy.
+        Its `take` is given a snapshot, or a newer one where that raised SnapshotOvertaken, and makes the copy; *progress* as in `backup`.
         """
         from ourdb import maintenance
 
         with self._while_open():
-            return maintenance.backing_up(self._disk, os.fspath(dest))
+            return maintenance.backing_up(self._disk, os.fspath(dest), progress)

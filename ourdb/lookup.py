@@ -140,6 +140,11 @@ class LookupTable:
                     yield record_id, int.from_bytes(slot, "big")
         after_block()
 
+    def count(self) -> int:
+        """Return how many slots are not empty."""
+        empty = bytes(self.keysize)
+        return sum(len(slots) - slots.count(empty) for _, slots in self.blocks())
+
     def is_in_place(self) -> bool:
         """Say whether the open file is still the one at its path."""
         return self._disk.is_same_file(self._fd, self.path)

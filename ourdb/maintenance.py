@@ -15,6 +15,7 @@ from ourdb.identity import Identity
 from ourdb.location import split
 from ourdb.lookup import write_full
 from ourdb.opening import open_store
+from ourdb.progress import Progress, Work, bytes_in, records_in
 from ourdb.record import encode
 from ourdb.record_files import RecordFiles
 from ourdb.snapshot import Snapshot
@@ -59,9 +60,10 @@ def _size(path: str) -> int:
 class Backup:
     """A copy of a database in the making, in a folder that was empty: `take` makes it a copy of one state."""
 
-    def __init__(self, disk: Disk, dest: str) -> None:
+    def __init__(self, disk: Disk, dest: str, progress: Progress | None) -> None:
         self._disk = disk
         self._dest = dest
+        self._progress = progress
         self._copy = RecordFiles(disk, dest, read_only=False)
         self._source: RecordFiles | None = None
         self._copied: dict[int, int] = {}
@@ -80,13 +82,20 @@ class Backup:
         if then.files is not self._source:
             self._begin_anew(then.files)
         disk, copy, config = self._disk, self._copy, then.store.config
-        self._copy_records(then)
+        work = Work(self._progress, lambda: bytes_in(then.files) + records_in(then) * config.keysize)
+        self._copy_records(then, work)
         for location, (data, previous) in then.inlined.items():
             copy.write(*split(location), encode(data, previous))
         then.confirm()
         table = lookup_path(self._dest)
         disk.makedirs(os.path.dirname(table))
-        write_full(disk, table + ".new", config.keysize, config.record_nr_max, then.items())
+        write_full(
+            disk,
+            table + ".new",
+            config.keysize,
+            config.record_nr_max,
+            work.over(then.items(), lambda: records_in(then)),
+        )
         copy.sync()
         if config.incremental_mode:
             inc = os.path.join(os.path.dirname(table), ".inc")
@@ -102,14 +111,17 @@ class Backup:
             self._disk.unlink(self._copy.path(number))
         self._source, self._copied = source, {}
 
-    def _copy_records(self, then: Snapshot) -> None:
+    def _copy_records(self, then: Snapshot, work: Work) -> None:
         last, last_end = then.end
         for number in then.files.numbers():
             if number > last:
                 break
             end = last_end if number == last else then.files.size(number)
-            for at in range(self._copied.get(number, 0), end, _COPY_BYTES):
-                self._copy.write(number, at, then.files.raw(number, at, min(_COPY_BYTES, end - at)))
+            work.add(start := self._copied.get(number, 0))
+            for at in range(start, end, _COPY_BYTES):
+                size = min(_COPY_BYTES, end - at)
+                self._copy.write(number, at, then.files.raw(number, at, size))
+                work.add(size)
             self._copied[number] = end
 
     def close(self) -> None:
@@ -118,13 +130,20 @@ class Backup:
 
 
 @contextmanager
-def backing_up(disk: Disk, dest: str) -> Iterator[Backup]:
+def backing_up(disk: Disk, dest: str, progress: Progress | None = None) -> Iterator[Backup]:
     """Give a `Backup` in the new or empty folder *dest*; if the block fails, nothing of it stays. Raises FileExistsError."""
-    with disk.new_folder(dest), closing(Backup(disk, dest)) as copy:
+    with disk.new_folder(dest), closing(Backup(disk, dest, progress)) as copy:
         yield copy
 
 
-def compact(commits: Commits, old: Store, go_on_with: Callable[[Store], None], *, keep_history: bool) -> None:
+def compact(
+    commits: Commits,
+    old: Store,
+    go_on_with: Callable[[Store], None],
+    *,
+    keep_history: bool,
+    progress: Progress | None = None,
+) -> None:
     """Replace the files of *old* by new ones with the records that count; *go_on_with* is told the store that has them open.
 
     Called with `commits.lock` held. Errors as `OurDB.compact`.
@@ -135,7 +154,7 @@ def compact(commits: Commits, old: Store, go_on_with: Callable[[Store], None], *
         raise OurDBError(f"{old.folder}: a snapshot is open; close it before compact")
     try:
         commits.end()
-        write_survivors(old.disk, old, keep_history=keep_history)
+        write_survivors(old.disk, old, keep_history=keep_history, progress=progress)
         old.identity.advance(running=True)
         finish_compaction(old.disk, old.folder)
         new = open_store(old.disk, old.folder)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any, Final
 
@@ -28,9 +28,10 @@ from ourdb.joining import pointer_path, read_pointer
 from ourdb.journal import DELETE, Operation, journal_path
 from ourdb.location import split
 from ourdb.lookup import write_full
+from ourdb.progress import Progress, Work, bytes_in
 from ourdb.record import EMPTY_HEADER, HEADER_SIZE
 from ourdb.record_files import RecordFiles
-from ourdb.salvage import Records, commits_in, if_there, slots_in
+from ourdb.salvage import JournalRemains, Records, commits_in, if_there, slots_in
 
 __all__ = ["Report", "rebuild"]
 
@@ -74,6 +75,9 @@ class _Plan:
 
     path: str
     config: Config
+    identity: bytes | None
+    claims: dict[int, int]
+    """id -> location, as the old table says, and then the commits."""
     records: Records
     slots: dict[int, int] = attrs.field(factory=dict)
     next_id: int = 1
@@ -85,6 +89,9 @@ class _Plan:
     """Locations of records whose previous location leads nowhere, or into another id's history."""
     reached: set[int] = attrs.field(factory=set)
 
+    def table_bytes(self) -> int:
+        return len(self.claims) * self.config.keysize
+
     def report(self) -> Report:
         return Report(
             len(self.slots), len(self.records.previous), self.guessed, self.records.lost, self.records.gaps,
@@ -92,7 +99,14 @@ class _Plan:
         )  # fmt: skip
 
 
-def rebuild(path: str, given: dict[str, Any], id_of: IdOf | None = None, *, disk: Disk = DISK) -> Report:
+def rebuild(
+    path: str,
+    given: dict[str, Any],
+    id_of: IdOf | None = None,
+    progress: Progress | None = None,
+    *,
+    disk: Disk = DISK,
+) -> Report:
     """Make a new table for the record files in folder *path*, which must not be open elsewhere.
 
     *given* is the config as far as it is known; *id_of* returns the id that a value holds, or None. The old `lookup/` is
@@ -103,7 +117,7 @@ def rebuild(path: str, given: dict[str, Any], id_of: IdOf | None = None, *, disk
     folders = _folders(disk, path)
     with ExitStack() as stack:
         plans = []
-        for member, folder in enumerate(folders):
+        for folder in folders:
             stack.callback(disk.close, _lock(disk, folder))
             _refuse_folder(journal_path(folder))
             _take_back_switch(disk, folder)
@@ -111,10 +125,11 @@ def rebuild(path: str, given: dict[str, Any], id_of: IdOf | None = None, *, disk
             finish_compaction(disk, folder)
             files = RecordFiles(disk, folder, read_only=False)
             stack.callback(files.close)
-            is_asked_for = folder is path
-            plans.append(
-                _plan(disk, files, given if is_asked_for else {}, id_of if is_asked_for else None, folders, member)
-            )
+            plans.append(_begin(disk, files, given if folder is path else {}))
+        work = Work(progress, lambda: sum(bytes_in(plan.records.files) + plan.table_bytes() for plan in plans))
+        for member, plan in enumerate(plans):
+            commits = commits_in(disk, journal_path(folders[0]), member, plan.identity)
+            _make_plan(plan, commits, id_of if plan.path is path else None, work)
         for plan in plans:
             _write_table(disk, plan)
         for plan in plans:
@@ -158,19 +173,20 @@ def _folders(disk: Disk, path: str) -> list[str]:
     return [pointer.folder, path] if pointer.has_journal else [path, pointer.folder]
 
 
-def _plan(
-    disk: Disk, files: RecordFiles, given: dict[str, Any], id_of: IdOf | None, folders: list[str], member: int
-) -> _Plan:
+def _begin(disk: Disk, files: RecordFiles, given: dict[str, Any]) -> _Plan:
     numbers = files.numbers()
     if not numbers:
         raise UnsupportedFormat(f"{files.folder} holds no record files; there is nothing to repair")
     config, identity = _config(disk, files.folder, given, len(numbers))
-    claims = slots_in(disk, files.folder, config)
-    commits = commits_in(disk, journal_path(folders[0]), member, identity)
-    plan = _Plan(files.folder, config, Records.scan(files, commits.locations() | set(claims.values())))
+    return _Plan(files.folder, config, identity, slots_in(disk, files.folder, config), Records(files))
+
+
+def _make_plan(plan: _Plan, commits: JournalRemains, id_of: IdOf | None, work: Work) -> None:
+    claims, config, table_bytes = plan.claims, plan.config, plan.table_bytes()
+    plan.records.scan(commits.locations() | set(claims.values()), work)
     operations, next_id = commits.settled(plan.records)
     dead = _lay_over(claims, operations, config)
-    _keep_whole(plan, claims, id_of)
+    _keep_whole(plan, work.over(sorted(claims.items()), lambda: len(claims), table_bytes), id_of)
     heads = _heads(plan.records, dead | set(plan.slots.values()))
     if id_of is not None:
         _add_by_value(plan, heads, id_of)
@@ -178,7 +194,6 @@ def _plan(
         _add_by_order(plan, heads)
     _follow_histories(plan)
     plan.next_id = min(max(next_id, max(plan.slots, default=0) + 1), config.record_nr_max)
-    return plan
 
 
 def _config(disk: Disk, path: str, given: dict[str, Any], file_count: int) -> tuple[Config, bytes | None]:
@@ -229,9 +244,9 @@ def _lay_over(claims: dict[int, int], operations: list[Operation], config: Confi
     return dead
 
 
-def _keep_whole(plan: _Plan, claims: dict[int, int], id_of: IdOf | None) -> None:
+def _keep_whole(plan: _Plan, claims: Iterable[tuple[int, int]], id_of: IdOf | None) -> None:
     owner: dict[int, int] = {}
-    for record_id, location in sorted(claims.items()):
+    for record_id, location in claims:
         if not plan.records.is_whole(location):
             plan.lost_ids.append(record_id)
             continue
@@ -341,22 +356,27 @@ def _mend_files(disk: Disk, plan: _Plan) -> None:
     for location in plan.cuts:
         file_number, position = split(location)
         files.write(file_number, position + _PREVIOUS_AT, _NO_PREVIOUS)
+    last: dict[int, int] = {}
+    for location in plan.reached:
+        if location > last.get(location >> 32, 0):
+            last[location >> 32] = location
     for number in range(files.numbers()[-1] + 1):
         size = files.size(number)
         if not size:
             files.write(number, 0, b"\0")
             continue
-        end = _sound_end(plan, number, size)
+        end = _sound_end(plan.records, number, _end(plan.records, last[number]) if number in last else 1, size)
         if end < size:
             files.cut(number, end)
     files.find_end()
     files.sync()
 
 
-def _sound_end(plan: _Plan, number: int, size: int) -> int:
-    """Return up to where a file is what `check` calls sound: records, or a deleted one's zeros, behind the last that counts."""
-    records = plan.records
-    end = max((_end(records, one) for one in plan.reached if one >> 32 == number), default=1)
+def _sound_end(records: Records, number: int, end: int, size: int) -> int:
+    """Return up to where a file is what `check` calls sound: records, or a deleted one's zeros, behind the last that counts.
+
+    That one ends at *end*.
+    """
     while end < size:
         if records.files.raw(number, end, HEADER_SIZE) == EMPTY_HEADER:
             return size

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 from zlib import crc32
@@ -21,12 +21,14 @@ from ourdb.folder import lookup_path
 from ourdb.journal import COMMITS_AT, DELETE, OPERATION, PREFIX, Journal, JournalHeader, Operation
 from ourdb.location import NONE
 from ourdb.lookup import LookupTable
+from ourdb.progress import Work
 from ourdb.record import EMPTY_HEADER, HEADER_SIZE, Header, decode_header
 from ourdb.record_files import RecordFiles
 
 __all__ = ["JournalRemains", "Records", "commits_in", "if_there", "slots_in"]
 
 _NO_BOOT_ID: Final = bytes(16)
+_TOLD_BYTES: Final = 1 << 16
 _NOT_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO)
 
 
@@ -52,28 +54,29 @@ class Records:
     """
 
     files: RecordFiles
-    claimed: set[int]
+    claimed: set[int] = attrs.field(factory=set)
     """Locations that slots lead to: what is twelve zeros there is an empty record."""
     previous: dict[int, int] = attrs.field(factory=dict)
     lost: list[tuple[str, int, int]] = attrs.field(factory=list)
     gaps: int = 0
     _starts: list[int] = attrs.field(factory=list)
 
-    @classmethod
-    def scan(cls, files: RecordFiles, claimed: Iterable[int]) -> Records:
-        """Read all record files."""
-        found = cls(files, set(claimed))
-        for number in files.numbers():
-            found._scan_file(number)
-        found._starts = list(found.previous)
-        return found
+    def scan(self, claimed: set[int], work: Work) -> None:
+        """Read all record files; *claimed* as above."""
+        self.claimed = claimed
+        for number in self.files.numbers():
+            self._scan_file(number, work)
+        self._starts = list(self.previous)
 
-    def _scan_file(self, number: int) -> None:
+    def _scan_file(self, number: int, work: Work) -> None:
         """Walk one file; where no record starts, look for the next place where one does."""
         files = self.files
         size = files.size(number)
-        position, lost_from = 1, 0
+        position, lost_from, told = 1, 0, 0
         while position + HEADER_SIZE <= size:
+            if position - told >= _TOLD_BYTES:
+                work.add(position - told)
+                told = position
             end = self._record_end(number, position, size)
             if end:
                 self._note_lost(number, lost_from, position)
@@ -90,6 +93,7 @@ class Records:
             lost_from = lost_from or position
             position += 1
         self._note_lost(number, lost_from or position, size)
+        work.add(size - told)
 
     def _note_lost(self, number: int, start: int, end: int) -> None:
         if start and start < end and any(self.files.raw(number, start, end - start)):

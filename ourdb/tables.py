@@ -8,6 +8,7 @@ from contextlib import suppress
 from ourdb.disk import Disk
 from ourdb.errors import CorruptRecord, OurDBError, UnsupportedFormat
 from ourdb.lookup import LookupTable, read_inc, sparse_items, write_full, write_sparse
+from ourdb.progress import Progress, Work, records_in
 from ourdb.record import HEADER_SIZE
 from ourdb.snapshot import Snapshot
 from ourdb.store import Store
@@ -16,7 +17,7 @@ from ourdb.transaction import Transaction
 __all__ = ["export_table", "import_table"]
 
 
-def export_table(disk: Disk, then: Snapshot, folder: str, *, sparse: bool) -> None:
+def export_table(disk: Disk, then: Snapshot, folder: str, *, sparse: bool, progress: Progress | None = None) -> None:
     """Write the table of *then* to *folder*/data, and the next id to `.inc` in incremental mode, durably.
 
     The folder may hold an older one, which is replaced when the new one is whole. What fails leaves nothing behind.
@@ -27,12 +28,14 @@ def export_table(disk: Disk, then: Snapshot, folder: str, *, sparse: bool) -> No
     made = disk.missing_folders(folder)
     config = then.store.config
     temporary = path + ".new"
+    work = Work(progress, lambda: records_in(then) * config.keysize)
+    items = work.over(then.items(), lambda: records_in(then))
     try:
         disk.makedirs(folder)
         if sparse:
-            write_sparse(disk, temporary, config.keysize, then.items())
+            write_sparse(disk, temporary, config.keysize, items)
         else:
-            write_full(disk, temporary, config.keysize, config.record_nr_max, then.items())
+            write_full(disk, temporary, config.keysize, config.record_nr_max, items)
         disk.replace(temporary, path)
     except BaseException:
         with suppress(OSError):  # why it failed is what the caller needs to hear
@@ -58,7 +61,15 @@ def _is_clear(store: Store, behind: int, locations: set[int], end: int) -> bool:
         return False
 
 
-def import_table(disk: Disk, store: Store, transaction: Transaction, folder: str, *, sparse: bool) -> None:
+def import_table(
+    disk: Disk,
+    store: Store,
+    transaction: Transaction,
+    folder: str,
+    *,
+    sparse: bool,
+    progress: Progress | None = None,
+) -> None:
     """Stage the changes that make the table in *folder* the live one.
 
     Raises UnsupportedFormat (no table of this database), CorruptRecord (it leads to what is no record, or was deleted since).
@@ -85,7 +96,8 @@ def import_table(disk: Disk, store: Store, transaction: Transaction, folder: str
     if len(locations) < len(entries):
         raise UnsupportedFormat(f"{path}: two ids lead to the same record; each id has one of its own")
     end = store.files.end_file << 32 | store.files.end_position
-    for record_id, location in entries.items():
+    work = Work(progress, lambda: len(entries) * config.keysize)
+    for record_id, location in work.over(entries.items(), lambda: len(entries)):
         if not 0 < location < end:
             raise store.files.corrupt(location, f"{path} says that id {record_id} lies here, where no record is")
         if record_id >= config.record_nr_max:
