@@ -173,10 +173,10 @@ class GroupWriter(Generic[_T, _R]):
         request: _Request[_T, _R] = _Request(item)
         with self._mutex:
             self._queue.append(request)
-            request.leads = not self._is_led
+            leads = request.leads = not self._is_led
             self._is_led = True
         try:
-            if not request.leads:
+            if not leads:  # not `request.leads`: who is given the lead from here on has a gate that is open
                 request.gate.acquire()
             if not request.is_done:
                 self._lead(write)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from ourdb.db import OurDB
 from ourdb.disk import Disk
 from ourdb.errors import OurDBError
-from ourdb.group_sync import GroupSync
+from ourdb.group_sync import GroupSync, GroupWriter
 
 _DEADLINE = 30
 
@@ -157,6 +158,48 @@ def test_one_that_is_to_lead_and_finds_itself_served_lets_another_lead() -> None
     group._synced = 5  # by a checkpoint, before it runs
     group.wait_for(5, lambda: 9, lambda: None)
     assert not gates[1].locked()
+
+
+class _SteppedLock:
+    """A lock that does something right after one thread has let go of it, once."""
+
+    def __init__(self, thread: int, after: Callable[[], object]) -> None:
+        self._lock = threading.Lock()
+        self._thread = thread
+        self._after: Callable[[], object] | None = after
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        after = self._after
+        if after is not None and threading.get_ident() == self._thread:
+            self._after = None
+            after()
+
+
+def test_a_thread_that_is_given_the_lead_before_it_waits_leads_once() -> None:
+    """The one before it may be done between its coming and its first look."""
+    writer: GroupWriter[int, int] = GroupWriter()
+    entered, go = threading.Event(), threading.Event()
+
+    def slowly(items: list[int]) -> list[int]:
+        entered.set()
+        assert go.wait(_DEADLINE)
+        return items
+
+    leader = threading.Thread(target=writer.write, args=(1, slowly))
+    leader.start()
+    assert entered.wait(_DEADLINE)
+
+    def let_it_end() -> None:
+        go.set()
+        leader.join(_DEADLINE)
+
+    writer._mutex = _SteppedLock(threading.get_ident(), let_it_end)  # type: ignore[assignment]
+    assert writer.write(2, lambda items: items) == 2
+    assert writer.write(3, lambda items: items) == 3
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 4097, 65535])
