@@ -150,10 +150,11 @@ def compact(
     """
     if commits.transaction is not None:
         raise OurDBError("compact inside a transaction: commit it first")
-    if any(store.snapshots for store in commits.stores):
-        raise OurDBError(f"{old.folder}: a snapshot is open; close it before compact")
     try:
-        commits.end()
+        with commits.publishing:  # none is taken between the look and the end, which would close it
+            if any(store.snapshots for store in commits.stores):
+                raise OurDBError(f"{old.folder}: a snapshot is open; close it before compact")
+            commits.end()
         write_survivors(old.disk, old, keep_history=keep_history, progress=progress)
         old.identity.advance(running=True)
         finish_compaction(old.disk, old.folder)
